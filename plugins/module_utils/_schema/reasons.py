@@ -1,0 +1,48 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Why a record is invalid: sentences for people that programs can count."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+_LONGEST_VALUE = 60
+
+
+class Reason(str):
+    """The sentence "FIELD: words", which also knows its field and its kind.
+
+    code  stable: missing, wrong_type, not_finite, not_in_enum, below_minimum, above_maximum, pattern
+    kind  "FIELD code": equal for all records that suffer from the same thing
+    """
+
+    field: str
+    code: str
+
+    def __new__(cls, field: str, code: str, words: str) -> Reason:
+        reason = super().__new__(cls, f"{field}: {words}")
+        reason.field = field
+        reason.code = code
+        return reason
+
+    @property
+    def kind(self) -> str:
+        return f"{self.field} {self.code}"
+
+
+def shown(value: Any) -> str:
+    """A value as it may stand in a sentence: on one line, and not a whole document."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    """How often each kind occurs, the most frequent first. A plain string counts under its own text."""
+    counts: dict[str, int] = {}
+    for reason in reasons:
+        kind = reason.kind if isinstance(reason, Reason) else reason
+        counts[kind] = counts.get(kind, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,107 @@
+# `make help` lists what there is. Everything is installed below the checkout (.venv, .collections), nothing needs root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# ansible.cfg by its full name: Ansible ignores the one in the current directory where others may write.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+VENV := .venv
+BIN := $(VENV)/bin
+COLLECTION := .collections/ansible_collections/infrafabric/chromadb
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --only-binary :all: --no-compile --no-deps --require-hashes
+
+# A directory that was copied or moved holds scripts that name the old place: set it up again.
+ifneq ($(shell cat $(VENV)/.checkout 2>/dev/null),$(CURDIR))
+$(VENV)/.installed: redo
+endif
+.PHONY: redo
+redo: ;
+
+##@ The two that come first
+
+.PHONY: demo
+demo: setup ## Two real servers, the whole migration, a damage and its rollback (KEEP=1 leaves the servers up)
+	$(BIN)/ansible-playbook infrafabric.chromadb.demo -i inventories/demo $(if $(KEEP),-e '{"demo_keep": true}')
+
+.PHONY: test
+test: setup ## Unit tests, and integration tests against real servers (PYTEST_ARGS="-k name" for some)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS) tests/unit $(wildcard tests/integration)
+
+##@ Set-up
+
+.PHONY: setup
+setup: $(VENV)/.installed $(COLLECTION) ## .venv and .collections, nothing else (PYTHON=... chooses the interpreter)
+	@:
+
+.PHONY: setup-dev
+setup-dev: setup $(VENV)/.installed-dev ## The same, and what the checks need
+	@:
+
+$(VENV)/.installed: requirements/main.txt
+	@python="$$(.ci/find-python $(PYTHON))"; echo "Setting up $(VENV) with $$python (about half a minute)"; \
+	rm -rf $(VENV); "$$python" -m venv $(VENV) || { echo "No virtual environment: on Debian, 'apt-get install python3-venv' brings what is missing." >&2; exit 1; }
+	@$(PIP_INSTALL) -r requirements/main.txt
+	@echo '$(CURDIR)' > $(VENV)/.checkout; touch $@
+
+$(VENV)/.installed-dev: requirements/dev.txt $(VENV)/.installed
+	@echo "Installing what the checks need (about half a minute)"
+	@$(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+$(COLLECTION):
+	@mkdir -p $(@D) && ln -sfn ../../.. $@
+
+.PHONY: requirements
+requirements: ## Choose the versions anew and write requirements/*.txt (needs uv)
+	for name in main dev; do \
+		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --overrides requirements/overrides.txt \
+			$$([ $$name = main ] || echo -c requirements/main.txt) requirements/$$name.in -o requirements/$$name.txt; \
+	done
+
+.PHONY: clean
+clean: ## Remove everything that was set up or left by a tool
+	rm -rf .venv .collections .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage tests/output infrafabric-chromadb-*.tar.gz
+
+##@ Checks
+
+.PHONY: lint
+lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, documentation, changelog
+	.ci/lint
+
+.PHONY: sanity
+sanity: setup ## ansible-test sanity, with nothing ignored (SANITY_ARGS="--test validate-modules" for one)
+	.ci/ansible-test sanity $(SANITY_ARGS)
+
+.PHONY: build
+build: setup ## The collection's archive
+	$(BIN)/ansible-galaxy collection build --force
+
+##@ Longer suites, each also part of .ci/run as a slice
+
+.PHONY: bench
+bench: setup ## Memory and speed of snapshot and migrate, 10,000 and 100,000 records
+	$(BIN)/python -m tests.benchmark
+
+.PHONY: test-versions
+test-versions: setup ## Servers from 0.3.29 to 1.5.x
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/versions
+
+.PHONY: test-lab
+test-lab: setup ## Several hosts with systemd and ssh (needs root)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
+
+.PHONY: test-fault
+test-fault: setup ## Kills at every step, full disks, broken networks
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/fault
+
+.PHONY: test-chaos
+test-chaos: setup ## Clients that write while everything runs and things die
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/chaos
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

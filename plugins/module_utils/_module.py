@@ -1,0 +1,107 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""From Ansible's parameters to one call of an operation, and from its outcome or its error to Ansible's result."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Callable, Mapping, Optional
+from urllib.parse import unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from . import _libraries
+from ._argument_spec import ArgumentSpec, endpoint
+from ._endpoint import Endpoint, parse_endpoint
+from ._errors import OperationError, UsageError
+from ._operations.outcome import Context, Outcome
+from ._progress import Progress
+
+FAITHFUL_COPY = "none"
+
+
+class ChromaModule(AnsibleModule):  # type: ignore[misc]
+    """An AnsibleModule whose failures always carry a failure_class; what Ansible itself finds wrong with the options is `usage`."""
+
+    def fail_json(self, msg: str, **result: Any) -> None:
+        result.setdefault("failure_class", UsageError.failure_class)
+        super().fail_json(msg, **result)
+
+
+def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, **rules: Any) -> None:
+    """Run an operation as a module and exit.
+
+    The operation is called with one Endpoint (when the spec has the options of a server) or two (`source` and `target`), with every
+    other option under its own name, None where it is absent, and with its context. `rules` are AnsibleModule's, such as mutually_exclusive.
+    """
+    module = ChromaModule(argument_spec=argument_spec, supports_check_mode=True, **rules)
+    _hide_passwords_in_urls(module)
+    if _libraries.MISSING:
+        advice = " The role infrafabric.chromadb.runtime installs what the modules need."
+        module.fail_json(missing_required_lib(_libraries.MISSING) + advice, exception=_libraries.MISSING_TRACEBACK)
+    try:
+        outcome = _call(operation, module.params, module.check_mode)
+    except OperationError as error:
+        # A message holds all that is meant for people: no traceback. Details must not replace what every failure has.
+        details = {name: value for name, value in error.details.items() if name not in ("msg", "failed", "exception", "failure_class")}
+        module.fail_json(error.message, failure_class=error.failure_class, exception=None, **details)
+    except Exception as error:  # whatever went wrong, the caller gets a result that can be acted on
+        message = f"{operation.__name__} stopped unexpectedly: {type(error).__name__}: {error}. The same task again continues it."
+        module.fail_json(message, failure_class="partial", exception=traceback.format_exc())
+    else:
+        for warning in outcome.warnings:
+            module.warn(warning)
+        diff = {"diff": outcome.diff} if module._diff and outcome.diff else {}
+        module.exit_json(**outcome.returns, changed=outcome.changed, seconds=round(outcome.seconds, 3), **diff)
+
+
+def _call(operation: Callable[..., Outcome], parameters: Mapping[str, Any], check_mode: bool) -> Outcome:
+    """Translate a module's parameters into an operation's arguments, and call it."""
+    options = dict(parameters)
+    context = Context(check_mode=check_mode, progress=Progress(operation.__name__, options.pop("progress_file", None)))
+    if "schema" in options:
+        options["schema"] = _read_schema(options["schema"])
+    return operation(*_take_endpoints(options), **options, context=context)
+
+
+def _take_endpoints(options: dict[str, Any]) -> tuple[Endpoint, ...]:
+    """Take the servers' options out of the options: none, one, or source and target."""
+    if "source" in options:
+        return tuple(_named_endpoint(name, options.pop(name)) for name in ("source", "target"))
+    if "url" in options:
+        return (parse_endpoint({name: options.pop(name) for name in endpoint()}),)
+    return ()
+
+
+def _named_endpoint(name: str, options: Mapping[str, Any]) -> Endpoint:
+    try:
+        return parse_endpoint(options)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.message}", **error.details) from None
+
+
+def _read_schema(value: Any) -> Optional[Mapping[str, Any]]:
+    """A schema as a dictionary, or None for a faithful copy."""
+    if value is None or value == FAITHFUL_COPY:
+        return None
+    if isinstance(value, Mapping):
+        return value
+    raise UsageError(
+        f"schema must be a dictionary with fields, or {FAITHFUL_COPY!r} for a faithful copy, not {type(value).__name__}. "
+        "A schema that is in a file is read on the control node, with the lookup ansible.builtin.file and the filter from_yaml."
+    )
+
+
+def _hide_passwords_in_urls(module: ChromaModule) -> None:
+    """A password inside a URL is refused later, but the URL is among the parameters that Ansible returns."""
+    sides = [module.params, module.params.get("source") or {}, module.params.get("target") or {}]
+    for side in sides:
+        try:
+            password = urlsplit(side.get("url") or "").password
+        except ValueError:
+            continue
+        if password:
+            module.no_log_values.update((password, unquote(password)))

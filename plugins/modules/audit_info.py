@@ -1,0 +1,134 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: audit_info
+short_description: Read the audit log of a store, and verify its chain
+version_added: 1.0.0
+author: InfraFabric (@infrafabric)
+description:
+  - Reads the entries that the other modules left in the audit log, newest first.
+  - Every entry holds the checksum of the one before. The module says whether this chain is whole.
+  - It needs no server.
+extends_documentation_fragment:
+  - infrafabric.chromadb.store
+  - infrafabric.chromadb.attributes
+  - infrafabric.chromadb.attributes.actiongroup
+  - infrafabric.chromadb.attributes.reads
+options:
+  limit:
+    description: How many entries to return, the newest ones. Without it, all of them. The chain is verified as a whole in any case.
+    type: int
+seealso:
+  - module: infrafabric.chromadb.rollback
+"""
+
+EXAMPLES = r"""
+- name: See the last ten things that were done
+  infrafabric.chromadb.audit_info:
+    directory: /var/lib/chromadb/snapshots
+    limit: 10
+  register: audit
+
+- name: Insist on a log that nobody edited
+  ansible.builtin.assert:
+    that: audit.chain_intact
+"""
+
+RETURN = r"""
+entries:
+  description: The entries, newest first.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    timestamp:
+      description: When it was written, in UTC.
+      type: str
+      returned: success
+      sample: "2026-01-02T03:04:05Z"
+    action:
+      description: What was done.
+      type: str
+      returned: success
+      sample: rollback
+    snapshot_id:
+      description: The snapshot that was meant.
+      type: str
+      returned: success
+      sample: snapshot_20260102_030405_before_upgrade
+    status:
+      description: V(initiated), V(verifying), V(rolling_back), V(completed) or V(failed).
+      type: str
+      returned: success
+      sample: completed
+    trigger:
+      description: V(manual), V(automatic) or V(time-based).
+      type: str
+      returned: success
+      sample: manual
+    user:
+      description: Who did it.
+      type: str
+      returned: success
+      sample: chroma
+    rollback_type:
+      description: V(full), V(partial) or V(point-in-time).
+      type: str
+      returned: success
+      sample: full
+    duration_seconds:
+      description: How long it took.
+      type: float
+      returned: success
+      sample: 4.61
+    collections_affected:
+      description: The collections that it touched.
+      type: list
+      elements: str
+      returned: success
+      sample:
+        - sergio_corpus
+    error_message:
+      description: Why it failed.
+      type: str
+      returned: success
+      sample: ""
+    rollback_success:
+      description: Whether the rollback reached its end, verified.
+      type: bool
+      returned: success
+      sample: true
+chain_intact:
+  description: Whether no entry was changed, removed or put in.
+  type: bool
+  returned: success
+  sample: true
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+  sample: 0.012
+failure_class:
+  description: What kind of failure it was.
+  type: str
+  returned: failure
+  sample: disk
+"""
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.audit_info import audit_info
+
+
+def main() -> None:
+    run_module(audit_info, {**store(), "limit": {"type": "int"}})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,311 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migrate
+short_description: Bring a Chroma database to the state of another one, record by record
+version_added: 1.0.0
+author: InfraFabric (@infrafabric)
+description:
+  - Compares the target with the source, as seen through O(routes), O(schema) and O(corrections), and writes the difference to the target.
+  - Every batch that is written is read back and compared.
+  - The first run copies everything. The same task again catches up with what changed, or continues where a run was interrupted.
+extends_documentation_fragment:
+  - infrafabric.chromadb.endpoints
+  - infrafabric.chromadb.transformation
+  - infrafabric.chromadb.progress
+  - infrafabric.chromadb.attributes
+  - infrafabric.chromadb.attributes.actiongroup
+  - infrafabric.chromadb.attributes.changes
+options:
+  on_collision:
+    description:
+      - What to do when several source collections go to one target collection, and have ids in common.
+      - V(fail) names them and stops, before anything is written.
+      - V(prefix) puts the name of the source collection and a colon before every id of such a target collection.
+    type: str
+    choices:
+      - fail
+      - prefix
+    default: fail
+  on_invalid:
+    description:
+      - What to do with records that O(schema), or the target server, does not accept.
+      - V(fail) names them and stops, before anything is written.
+      - V(skip) leaves them out and writes them to O(quarantine_file), as long as O(min_valid_ratio) is kept.
+    type: str
+    choices:
+      - fail
+      - skip
+    default: fail
+  quarantine_file:
+    description: A file for the records that were left out, one line of JSON for each with its reasons.
+    type: path
+  min_valid_ratio:
+    description: The part of all records that must be valid. If it is less, nothing is written.
+    type: float
+    default: 0.95
+  prune:
+    description:
+      - Whether to delete records of the target that are not in the source any more.
+      - It deletes only what this migration owns, records whose C(source_collection), or with one to one routes whose collection, belongs to this run and this shard.
+    type: bool
+    default: false
+  shard:
+    description: The part of the records that this run works on, so that several hosts share one migration.
+    type: dict
+    suboptions:
+      index:
+        description: Which part, counted from 0.
+        type: int
+        required: true
+      count:
+        description: How many parts there are.
+        type: int
+        required: true
+  max_records_per_second:
+    description: The rate at which records are read and written at most. Without it, as fast as the servers allow.
+    type: float
+  batch_size:
+    description: How many records are written at once. Without it, what suits the servers.
+    type: int
+  state_directory:
+    description: A directory for the lock and for what is needed to continue, on the host that runs the module.
+    type: path
+    default: /var/lib/chromadb/state
+  deadline:
+    description:
+      - After how many seconds to stop, with RV(failure_class=timeout). Without it, there is no limit.
+      - What was written until then stays, and the same task again continues.
+    type: float
+seealso:
+  - module: infrafabric.chromadb.validate
+  - module: infrafabric.chromadb.snapshot
+  - module: infrafabric.chromadb.rollback
+"""
+
+EXAMPLES = r"""
+- name: Copy a database faithfully
+  infrafabric.chromadb.migrate:
+    source:
+      url: http://192.0.2.10:8000
+    target:
+      url: http://localhost:8000
+
+- name: See what a catch-up would do
+  infrafabric.chromadb.migrate:
+    source:
+      url: http://192.0.2.10:8000
+    target:
+      url: http://localhost:8000
+    prune: true
+  check_mode: true
+  diff: true
+
+- name: Merge collections, and give their records a schema
+  infrafabric.chromadb.migrate:
+    source:
+      url: https://192.0.2.10:8000
+      token: "{{ chromadb_source_token }}"
+    target:
+      url: http://localhost:8000
+    routes:
+      - where:
+          collection_type: humor
+        to: sergio_humor
+      - from: "*personality*"
+        to: sergio_personality
+      - to: sergio_corpus
+    schema:
+      fields:
+        source:
+          type: string
+          required: true
+          default: migrated_{source_collection}
+        language:
+          type: string
+          required: true
+          default: en
+          enum:
+            - en
+            - es
+            - es_en
+        source_collection:
+          type: string
+          derive: source_collection
+    corrections:
+      openwebui_docs:
+        chunk-0017:
+          language: es
+    on_collision: prefix
+    on_invalid: skip
+    quarantine_file: /var/lib/chromadb/state/quarantine.jsonl
+    deadline: 3600
+"""
+
+RETURN = r"""
+migration_id:
+  description: Names this migration. It is the same for every run with the same servers and the same transformation.
+  type: str
+  returned: success
+  sample: 6f1d0c2b9a7e4f35
+phases:
+  description: What the time was spent on. Phases overlap, so their sum may be more than RV(seconds).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the phase.
+      type: str
+      returned: success
+      sample: import
+    seconds:
+      description: How long was worked on it.
+      type: float
+      returned: success
+      sample: 11.207
+    records:
+      description: How many records it handled.
+      type: int
+      returned: success
+      sample: 9832
+records:
+  description: How many records there were of each kind.
+  type: dict
+  returned: success
+  contains:
+    read:
+      description: Records of the source that belong to this run.
+      type: int
+      returned: success
+      sample: 9832
+    valid:
+      description: Those that the schema and the target accept.
+      type: int
+      returned: success
+      sample: 9832
+    invalid:
+      description: Those that they do not accept. They were left out.
+      type: int
+      returned: success
+      sample: 0
+    added:
+      description: Records that the target did not have.
+      type: int
+      returned: success
+      sample: 9832
+    changed:
+      description: Records that the target had otherwise.
+      type: int
+      returned: success
+      sample: 0
+    unchanged:
+      description: Records that the target had already.
+      type: int
+      returned: success
+      sample: 0
+    deleted:
+      description: Records that were deleted from the target, with O(prune).
+      type: int
+      returned: success
+      sample: 0
+collections:
+  description: The target's collections.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the target collection.
+      type: str
+      returned: success
+      sample: sergio_corpus
+    added:
+      description: Records that were added to it.
+      type: int
+      returned: success
+      sample: 6532
+    changed:
+      description: Records that were changed in it.
+      type: int
+      returned: success
+      sample: 0
+    deleted:
+      description: Records that were deleted from it.
+      type: int
+      returned: success
+      sample: 0
+    unchanged:
+      description: Records that it had already.
+      type: int
+      returned: success
+      sample: 0
+invalid_sample:
+  description: The first records that were not accepted.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    source_collection:
+      description: The collection that the record is in.
+      type: str
+      returned: success
+      sample: openwebui_docs
+    id:
+      description: Its id there.
+      type: str
+      returned: success
+      sample: chunk-0017
+    reasons:
+      description: Why it was not accepted, in sentences.
+      type: list
+      elements: str
+      returned: success
+      sample:
+        - language must be one of en, es, es_en
+resumed:
+  description: Whether an earlier run had been interrupted, and this one continued it.
+  type: bool
+  returned: success
+  sample: false
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+  sample: 13.904
+failure_class:
+  description: What kind of failure it was.
+  type: str
+  returned: failure
+  sample: invalid_data
+"""
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import endpoints, progress, transformation
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.migrate import migrate
+
+
+def main() -> None:
+    options = {
+        "on_collision": {"type": "str", "choices": ["fail", "prefix"], "default": "fail"},
+        "on_invalid": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
+        "quarantine_file": {"type": "path"},
+        "min_valid_ratio": {"type": "float", "default": 0.95},
+        "prune": {"type": "bool", "default": False},
+        "shard": {"type": "dict", "options": {"index": {"type": "int", "required": True}, "count": {"type": "int", "required": True}}},
+        "max_records_per_second": {"type": "float"},
+        "batch_size": {"type": "int"},
+        "state_directory": {"type": "path", "default": "/var/lib/chromadb/state"},
+        "deadline": {"type": "float"},
+    }
+    run_module(migrate, {**endpoints(), **transformation(), **options, **progress()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot
+short_description: Take a snapshot of a Chroma database, or remove one
+version_added: 1.0.0
+author: InfraFabric (@infrafabric)
+description:
+  - Reads the records of a database, embeddings included, and writes them into a verified archive with a manifest.
+  - A snapshot is complete or invisible. An interrupted run leaves none behind.
+extends_documentation_fragment:
+  - infrafabric.chromadb.endpoint
+  - infrafabric.chromadb.store
+  - infrafabric.chromadb.progress
+  - infrafabric.chromadb.attributes
+  - infrafabric.chromadb.attributes.actiongroup
+  - infrafabric.chromadb.attributes.changes
+attributes:
+  idempotent:
+    support: partial
+    details:
+      - With O(name), a snapshot of that name that exists and verifies is left as it is.
+      - Without O(name), every run takes another snapshot.
+options:
+  state:
+    description:
+      - V(present) takes the snapshot.
+      - V(absent) removes the snapshot that O(name) names. It needs no server.
+    type: str
+    choices:
+      - present
+      - absent
+    default: present
+  name:
+    description:
+      - A name for the snapshot, letters, digits, C(_) and C(-). It becomes the end of its id.
+      - With O(state=absent), the name or the whole id.
+    type: str
+  collections:
+    description: The names of the collections to save. Without it, all of them.
+    type: list
+    elements: str
+  method:
+    description:
+      - V(records) reads the records through the server, and can be restored into every supported version.
+      - V(files) copies the directory of a stopped server, and can be restored into the same version only.
+    type: str
+    choices:
+      - records
+      - files
+    default: records
+  data_directory:
+    description: The directory of the stopped server, for O(method=files).
+    type: path
+  base:
+    description:
+      - The snapshot that this one only stores the difference to, V(latest) or an id. V(none) stores everything.
+    type: str
+    default: none
+  batch_size:
+    description: How many records are read at once. Without it, what suits the server.
+    type: int
+  retention_days:
+    description: How many days this snapshot is kept at least. M(infrafabric.chromadb.snapshot_prune) reads it from the manifest.
+    type: int
+    default: 7
+  keep_min:
+    description: How many verified snapshots are left at least when snapshots are removed.
+    type: int
+    default: 1
+  require_consistent:
+    description:
+      - Whether to fail, with RV(failure_class=drift), when records still change while they are read.
+      - Otherwise the manifest calls such a snapshot fuzzy and names the ids.
+    type: bool
+    default: false
+  verify:
+    description: Whether to read the archive again and compare every checksum before it becomes visible.
+    type: bool
+    default: true
+  encryption_key_file:
+    description: A file with the key to encrypt the archive with, on the host that runs the module.
+    type: path
+seealso:
+  - module: infrafabric.chromadb.snapshot_info
+  - module: infrafabric.chromadb.snapshot_prune
+  - module: infrafabric.chromadb.rollback
+"""
+
+EXAMPLES = r"""
+- name: Save the database before something is done to it
+  infrafabric.chromadb.snapshot:
+    url: http://localhost:8000
+    name: before_upgrade
+    directory: /var/lib/chromadb/snapshots
+
+- name: Save two collections of a server that wants a token
+  infrafabric.chromadb.snapshot:
+    url: https://192.0.2.10:8000
+    token: "{{ chromadb_source_token }}"
+    collections:
+      - openwebui_core
+      - openwebui_docs
+    require_consistent: true
+
+- name: Remove a snapshot
+  infrafabric.chromadb.snapshot:
+    name: before_upgrade
+    state: absent
+"""
+
+RETURN = r"""
+snapshot:
+  description: The manifest of the snapshot. In check mode, and with O(state=absent), what is known of it.
+  type: dict
+  returned: success
+  contains:
+    snapshot_id:
+      description: The id of the snapshot.
+      type: str
+      returned: success
+      sample: snapshot_20260102_030405_before_upgrade
+    timestamp:
+      description: When it was taken, in UTC.
+      type: str
+      returned: success
+      sample: "2026-01-02T03:04:05Z"
+    chromadb_url:
+      description: The server that it was taken from.
+      type: str
+      returned: success
+      sample: http://localhost:8000
+    chromadb_version:
+      description: The version that this server gave.
+      type: str
+      returned: success
+      sample: 1.0.0
+    collections:
+      description: For each collection the number of its records, its batches, its settings and its digest.
+      type: dict
+      returned: success
+      sample:
+        openwebui_core:
+          total_documents: 3000
+          batches:
+            - batch_000000
+            - batch_000001
+    total_collections:
+      description: How many collections it holds.
+      type: int
+      returned: success
+      sample: 6
+    total_chunks:
+      description: How many records it holds.
+      type: int
+      returned: success
+      sample: 9832
+    snapshot_size_mb:
+      description: The size of the archive in megabytes.
+      type: float
+      returned: success
+      sample: 16.4
+    compression_ratio:
+      description: By how many percent the archive is smaller than the data.
+      type: float
+      returned: success
+      sample: 31.5
+    checksum_sha256:
+      description: The SHA-256 of the archive.
+      type: str
+      returned: success
+      sample: 0d6c2a7f3f4b2f0d8a3c1f5f7e9b8d6a4c2e0f1a3b5c7d9e8f6a4b2c0d1e3f5a
+    status:
+      description: V(created), V(verified), V(restored) or V(failed).
+      type: str
+      returned: success
+      sample: verified
+    consistency:
+      description: Whether the records stood still while they were read. V(fuzzy) if not.
+      type: str
+      returned: success
+      sample: consistent
+    retention_until:
+      description: Until when it is kept at least.
+      type: str
+      returned: success
+      sample: "2026-01-09T03:04:05Z"
+path:
+  description: The archive.
+  type: str
+  returned: success
+  sample: /var/lib/chromadb/snapshots/snapshots/snapshot_20260102_030405_before_upgrade.tar.gz
+records:
+  description: How many records the snapshot holds.
+  type: int
+  returned: success
+  sample: 9832
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+  sample: 3.872
+failure_class:
+  description: What kind of failure it was.
+  type: str
+  returned: failure
+  sample: disk
+"""
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import endpoint, progress, store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot import snapshot
+
+
+def main() -> None:
+    options = {
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "name": {"type": "str"},
+        "collections": {"type": "list", "elements": "str"},
+        "method": {"type": "str", "choices": ["records", "files"], "default": "records"},
+        "data_directory": {"type": "path"},
+        "base": {"type": "str", "default": "none"},
+        "batch_size": {"type": "int"},
+        "retention_days": {"type": "int", "default": 7},
+        "keep_min": {"type": "int", "default": 1},
+        "require_consistent": {"type": "bool", "default": False},
+        "verify": {"type": "bool", "default": True},
+        "encryption_key_file": {"type": "path", "no_log": False},
+    }
+    run_module(
+        snapshot,
+        {**endpoint(), **store(), **options, **progress()},
+        required_if=[("state", "absent", ("name",)), ("method", "files", ("data_directory",))],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot_info
+short_description: List and verify the snapshots of a store
+version_added: 1.0.0
+author: InfraFabric (@infrafabric)
+description:
+  - Lists the snapshots of a store, newest first, and says of each whether it is whole.
+  - It needs no server.
+extends_documentation_fragment:
+  - infrafabric.chromadb.store
+  - infrafabric.chromadb.attributes
+  - infrafabric.chromadb.attributes.actiongroup
+  - infrafabric.chromadb.attributes.reads
+options:
+  snapshot_id:
+    description: The id of the one snapshot to look at, or V(latest). Without it, all of them. One that is not there is a failure.
+    type: str
+  verify:
+    description:
+      - How closely to look. V(none) believes the manifests.
+      - V(manifest) verifies the manifests, and that each archive is there with the right size.
+      - V(full) reads every archive and compares every checksum.
+    type: str
+    choices:
+      - none
+      - manifest
+      - full
+    default: manifest
+  expected_manifest_sha256:
+    description:
+      - The checksum that the manifest must have, kept elsewhere since the snapshot was taken.
+      - It proves that nobody replaced the archive and its manifest together. It needs O(snapshot_id).
+    type: str
+seealso:
+  - module: infrafabric.chromadb.snapshot
+"""
+
+EXAMPLES = r"""
+- name: List the snapshots
+  infrafabric.chromadb.snapshot_info:
+    directory: /var/lib/chromadb/snapshots
+  register: store
+
+- name: Read every byte of the newest one
+  infrafabric.chromadb.snapshot_info:
+    snapshot_id: latest
+    verify: full
+"""
+
+RETURN = r"""
+snapshots:
+  description: The snapshots, newest first. Each has what its manifest says, and what follows here.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    snapshot_id:
+      description: The id of the snapshot.
+      type: str
+      returned: success
+      sample: snapshot_20260102_030405_before_upgrade
+    timestamp:
+      description: When it was taken, in UTC.
+      type: str
+      returned: success
+      sample: "2026-01-02T03:04:05Z"
+    total_chunks:
+      description: How many records it holds.
+      type: int
+      returned: success
+      sample: 9832
+    status:
+      description: V(created), V(verified), V(restored) or V(failed). The last one when there are RV(snapshots[].problems).
+      type: str
+      returned: success
+      sample: verified
+    problems:
+      description: What is wrong with it, in sentences. Empty when nothing is.
+      type: list
+      elements: str
+      returned: success
+      sample: []
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+  sample: 0.041
+failure_class:
+  description: What kind of failure it was.
+  type: str
+  returned: failure
+  sample: disk
+"""
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_info import snapshot_info
+
+
+def main() -> None:
+    options = {
+        "snapshot_id": {"type": "str"},
+        "verify": {"type": "str", "choices": ["none", "manifest", "full"], "default": "manifest"},
+        "expected_manifest_sha256": {"type": "str"},
+    }
+    run_module(snapshot_info, {**store(), **options}, required_by={"expected_manifest_sha256": ("snapshot_id",)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: validate
+short_description: Prove that a Chroma database holds what it should after a migration, and decide
+version_added: 1.0.0
+author: InfraFabric (@infrafabric)
+description:
+  - Compares the target with the source, as seen through O(routes), O(schema) and O(corrections), record by record, and runs further checks.
+  - Decides whether the target may be used. A bad decision does not fail the module. It writes to neither server.
+extends_documentation_fragment:
+  - infrafabric.chromadb.endpoints
+  - infrafabric.chromadb.transformation
+  - infrafabric.chromadb.progress
+  - infrafabric.chromadb.attributes
+  - infrafabric.chromadb.attributes.actiongroup
+  - infrafabric.chromadb.attributes.reads
+attributes:
+  check_mode:
+    details: In check mode no report is written.
+options:
+  queries:
+    description:
+      - Searches that are sent to both servers, to compare their answers. Each has an O(queries[].embedding) or an O(queries[].text).
+      - Without it, records of the source are searched for, see O(sample).
+    type: list
+    elements: dict
+    suboptions:
+      text:
+        description: The text to search for. The record whose document is most like it gives the embedding.
+        type: str
+      embedding:
+        description: The vector to search for.
+        type: list
+        elements: float
+      collection:
+        description: The target collection to search in. Without it, all of them.
+        type: str
+  expected_counts:
+    description:
+      - How many records each source collection must have, a dictionary from a collection's name to a number.
+      - With it, two empty databases are no success.
+    type: dict
+  sample:
+    description: Which records of the source are searched for on both servers. They are chosen the same way in every run.
+    type: dict
+    suboptions:
+      size:
+        description: How many.
+        type: int
+        default: 20
+      seed:
+        description: Another number chooses other records.
+        type: int
+        default: 0
+  thresholds:
+    description: The limits of the checks. A figure fails when it is strictly beyond its limit.
+    type: dict
+    suboptions:
+      min_valid_ratio:
+        description: The part of the source's records that must be valid.
+        type: float
+        default: 0.95
+      max_data_loss_percent:
+        description: Lost records, in percent of the source's.
+        type: float
+        default: 5
+      max_lost_records:
+        description: Lost records.
+        type: int
+        default: 100
+      max_missing_embeddings_percent:
+        description: Records without an embedding, in percent.
+        type: float
+        default: 5
+      warn_divergence_percent:
+        description: The mean divergence of search results that is worth a warning, in percent.
+        type: float
+        default: 10
+      max_divergence_percent:
+        description: The mean divergence of search results that fails, in percent.
+        type: float
+        default: 20
+      max_query_divergence_percent:
+        description: The divergence of a single search that fails, in percent.
+        type: float
+        default: 30
+      max_latency_ms:
+        description: The time that a search may take, in milliseconds.
+        type: float
+        default: 500
+      min_queries_per_second:
+        description: The number of searches that the target must answer in a second.
+        type: float
+        default: 10
+      max_mean_difference:
+        description: The difference between the means of all embeddings.
+        type: float
+        default: 0.01
+      max_type_mismatch_percent:
+        description: Metadata fields of a wrong type, in percent.
+        type: float
+        default: 5
+      max_invalid_citation_percent:
+        description: Citations that are none, in percent.
+        type: float
+        default: 10
+  report_directory:
+    description: A directory on the host that runs the module for the report, as JSON, Markdown, HTML and JUnit XML. Without it, no report is written.
+    type: path
+seealso:
+  - module: infrafabric.chromadb.migrate
+  - module: infrafabric.chromadb.rollback
+"""
+
+EXAMPLES = r"""
+- name: Prove that a copy is faithful
+  infrafabric.chromadb.validate:
+    source:
+      url: http://192.0.2.10:8000
+    target:
+      url: http://localhost:8000
+    report_directory: /var/lib/chromadb/reports
+  register: verdict
+
+- name: Stop here unless it is
+  ansible.builtin.assert:
+    that: verdict.decision == 'go'
+    fail_msg: "{{ verdict.reasons | join('; ') }}"
+
+- name: Allow less, and search for what people search for
+  infrafabric.chromadb.validate:
+    source:
+      url: http://192.0.2.10:8000
+    target:
+      url: http://localhost:8000
+    expected_counts:
+      openwebui_core: 3000
+    queries:
+      - text: How do I reset the password?
+        collection: openwebui_core
+    sample:
+      size: 50
+    thresholds:
+      max_lost_records: 0
+      max_latency_ms: 300
+"""
+
+RETURN = r"""
+decision:
+  description:
+    - V(no_go) when a limit was passed, when one of the checks V(counts), V(embeddings), V(records), V(specs) and V(metadata_completeness) failed, or when one was not run.
+    - V(marginal) with warnings, or with 95 to 99 % valid records.
+    - V(go) otherwise.
+  type: str
+  returned: success
+  sample: go
+rollback_required:
+  description: Whether it is V(no_go) because of the data, so that the target must not stay as it is.
+  type: bool
+  returned: success
+  sample: false
+reasons:
+  description: Why the decision is not V(go), in sentences.
+  type: list
+  elements: str
+  returned: success
+  sample: []
+checks:
+  description: The checks, in a fixed order.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description:
+        - One of V(counts), V(embeddings), V(metadata_completeness), V(semantic_equivalence), V(distribution), V(duplicates), V(field_types),
+          V(citations), V(records), V(specs) and V(latency).
+      type: str
+      returned: success
+      sample: records
+    status:
+      description: One of V(passed), V(warning), V(failed), V(not_run) and V(not_applicable).
+      type: str
+      returned: success
+      sample: passed
+    figure:
+      description: What was measured.
+      type: float
+      returned: success
+      sample: 0.0
+    threshold:
+      description: Its limit.
+      type: float
+      returned: success
+      sample: 5.0
+    details:
+      description: What it consists of, with ids of records where there are any to name.
+      type: dict
+      returned: success
+      sample: {}
+data_loss_percent:
+  description: Lost records, in percent of the source's valid ones.
+  type: float
+  returned: success
+  sample: 0.0
+divergence_percent:
+  description: The mean divergence of the search results. None if no search was made.
+  type: float
+  returned: success
+  sample: 0.0
+report:
+  description: The files of the report. They are None in check mode and without O(report_directory).
+  type: dict
+  returned: success
+  contains:
+    json:
+      description: The report as JSON.
+      type: str
+      returned: success
+      sample: /var/lib/chromadb/reports/validation_20260102_030405.json
+    markdown:
+      description: The report as Markdown.
+      type: str
+      returned: success
+      sample: /var/lib/chromadb/reports/validation_20260102_030405.md
+    html:
+      description: The report as a web page.
+      type: str
+      returned: success
+      sample: /var/lib/chromadb/reports/validation_20260102_030405.html
+    junit:
+      description: The report as JUnit XML.
+      type: str
+      returned: success
+      sample: /var/lib/chromadb/reports/validation_20260102_030405.xml
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+  sample: 6.318
+failure_class:
+  description: What kind of failure it was.
+  type: str
+  returned: failure
+  sample: unreachable
+"""
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import endpoints, progress, transformation
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.validate import validate
+
+
+def main() -> None:
+    thresholds = {
+        "min_valid_ratio": {"type": "float", "default": 0.95},
+        "max_data_loss_percent": {"type": "float", "default": 5},
+        "max_lost_records": {"type": "int", "default": 100},
+        "max_missing_embeddings_percent": {"type": "float", "default": 5},
+        "warn_divergence_percent": {"type": "float", "default": 10},
+        "max_divergence_percent": {"type": "float", "default": 20},
+        "max_query_divergence_percent": {"type": "float", "default": 30},
+        "max_latency_ms": {"type": "float", "default": 500},
+        "min_queries_per_second": {"type": "float", "default": 10},
+        "max_mean_difference": {"type": "float", "default": 0.01},
+        "max_type_mismatch_percent": {"type": "float", "default": 5},
+        "max_invalid_citation_percent": {"type": "float", "default": 10},
+    }
+    query = {"text": {"type": "str"}, "embedding": {"type": "list", "elements": "float"}, "collection": {"type": "str"}}
+    options = {
+        "queries": {"type": "list", "elements": "dict", "options": query, "required_one_of": [("text", "embedding")], "mutually_exclusive": [("text", "embedding")]},
+        "expected_counts": {"type": "dict"},
+        "sample": {"type": "dict", "apply_defaults": True, "options": {"size": {"type": "int", "default": 20}, "seed": {"type": "int", "default": 0}}},
+        "thresholds": {"type": "dict", "apply_defaults": True, "options": thresholds},
+        "report_directory": {"type": "path"},
+    }
+    run_module(validate, {**endpoints(), **transformation(), **options, **progress()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes `ansible_collections.infrafabric.chromadb` importable, whatever the checkout is called and with or without Ansible.
+
+Python's namespace packages do it: all that is needed is a directory with the collection's path in it. `make setup` makes one;
+without it a temporary one serves. Under ansible-test the collection is importable before this file is read.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+IN_TREE = Path("ansible_collections", "infrafabric", "chromadb")
+
+
+def make_collection_importable() -> None:
+    try:
+        if importlib.util.find_spec("ansible_collections.infrafabric.chromadb.plugins"):
+            return
+    except ModuleNotFoundError:
+        pass
+    tree = CHECKOUT / ".collections"
+    if not (tree / IN_TREE / "plugins").exists():
+        tree = Path(tempfile.mkdtemp(prefix="infrafabric-chromadb-"))
+        atexit.register(shutil.rmtree, tree, ignore_errors=True)
+        (tree / IN_TREE).parent.mkdir(parents=True)
+        (tree / IN_TREE).symlink_to(CHECKOUT, target_is_directory=True)
+    sys.path.insert(0, str(tree))
+
+
+make_collection_importable()

@@ -198,20 +198,20 @@ def _rule_fault(field: Field) -> Optional[str]:
     for rule in ("minimum", "maximum"):
         limit = getattr(field, rule)
         if limit is not None and field.type not in (INTEGER, NUMBER):
-            return f".{rule}: only an integer or a number has one, this field is a {field.type}"
+            return f".{rule}: only an integer or a number has one, this field's type is {field.type}"
         if limit is not None and not math.isfinite(limit):
             return f".{rule}: {limit} is not a finite number; leave it out for no limit"
     if field.minimum is not None and field.maximum is not None and field.minimum > field.maximum:
         return f": the minimum {field.minimum} is above the maximum {field.maximum}, so no value fits"
     if field.pattern is not None:
         if field.type != STRING:
-            return f".pattern: only a string has one, this field is a {field.type}"
+            return f".pattern: only a string has one, this field's type is {field.type}"
         try:
             _compiled_pattern(field.pattern)
         except re.error as error:
             return f".pattern: {field.pattern} is no regular expression: {error}"
     if field.derive is not None and field.type not in DERIVATIONS[field.derive]:
-        return f".derive: {field.derive} gives {_A_VALUE[DERIVATIONS[field.derive][0]]}, this field is a {field.type}"
+        return f".derive: {field.derive} gives {_A_VALUE[DERIVATIONS[field.derive][0]]}, this field's type is {field.type}"
     for entry in field.enum or ():
         if not type_fits(field, entry):
             return f".enum: {shown(entry)} is not {_A_VALUE[field.type]}"

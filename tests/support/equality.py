@@ -6,7 +6,8 @@
 
 `differences` returns one line for everything that is not equal; an empty list is equality. The rules: ids, documents,
 uris and metadata with the types of their values are exact; vectors are exact to the bit for l2 and ip, and within
-1e-6 of each number for cosine, which the server itself rounds.
+1e-6 of each number for cosine, which the server itself rounds. Empty metadata and none count as the same: servers
+return one for the other, depending on what else the record holds or held.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def record_differences(expected: Record, actual: Record, space: str) -> list[str
         found.append("document %.80r != %.80r" % (expected.document, actual.document))
     if expected.uri != actual.uri:
         found.append("uri %r != %r" % (expected.uri, actual.uri))
-    if typed(expected.metadata) != typed(actual.metadata):
+    if typed(expected.metadata or None) != typed(actual.metadata or None):
         found.append("metadata %.300r != %.300r" % (expected.metadata, actual.metadata))
     if not same_vector(expected.embedding, actual.embedding, space):
         found.append("embedding %.120s != %.120s" % (expected.embedding, actual.embedding))

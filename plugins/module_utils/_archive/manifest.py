@@ -1,0 +1,375 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""The manifest: what a snapshot is, and every figure that its archive is checked against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, Callable, Mapping, Optional
+
+from .._errors import IntegrityError, UsageError
+from .._files import read_regular_file
+from .._libraries import fastjsonschema
+from .._records.collection_spec import CollectionSpec, spec_from_dict
+from .._records.digest import canonical_json
+from .container import GZIP_HEADER, Entry
+from .encoding import encode_line
+from .manifest_schema import MANIFEST_SCHEMA
+from .store import SnapshotStore
+
+FORMAT_VERSION = 1
+FORMAT_NAME = "infrafabric.chromadb snapshot"
+FORMAT_ENTRY = "format.json"
+MAX_MANIFEST = 256 << 20
+NAMED_IDS = 10
+
+# JSON has two spellings for these; only the one that is written is accepted, so that no flipped bit goes unseen.
+UPPER_CASE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?![0-9a-f]{4})")
+
+
+@dataclass(frozen=True)
+class ServerIdentity:
+    """The database that a snapshot is of, without any secret."""
+
+    url: str
+    tenant: str
+    database: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.url} {self.tenant}/{self.database}"
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Whether the records held still while they were read; if not (`fuzzy`), which ones moved, by collection."""
+
+    state: str = "consistent"
+    changed_ids: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"state": self.state, "changed_ids": {name: ids[:NAMED_IDS] for name, ids in self.changed_ids.items()}}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that has the right form; `values` is what the file holds."""
+
+    values: dict[str, Any]
+
+    @property
+    def snapshot_id(self) -> str:
+        return str(self.values["snapshot_id"])
+
+    @property
+    def name(self) -> Optional[str]:
+        name: Optional[str] = self.values["name"]
+        return name
+
+    @property
+    def timestamp(self) -> datetime:
+        return parse_moment(self.values["timestamp"])
+
+    @property
+    def retention_until(self) -> datetime:
+        return parse_moment(self.values["retention_until"])
+
+    @property
+    def status(self) -> str:
+        return str(self.values["status"])
+
+    @property
+    def method(self) -> str:
+        return str(self.values["method"])
+
+    @property
+    def server(self) -> ServerIdentity:
+        server = self.values["server"]
+        return ServerIdentity(server["url"], server["tenant"], server["database"])
+
+    @property
+    def api(self) -> str:
+        return str(self.values["server"]["api"])
+
+    @property
+    def version(self) -> Optional[str]:
+        version: Optional[str] = self.values["server"]["version"]
+        return version
+
+    @property
+    def base_id(self) -> Optional[str]:
+        return self.values["base"]["snapshot_id"] if self.values["base"] else None
+
+    @property
+    def base_sha256(self) -> Optional[str]:
+        return self.values["base"]["manifest_sha256"] if self.values["base"] else None
+
+    @property
+    def total_chunks(self) -> int:
+        return int(self.values["total_chunks"])
+
+    @property
+    def sha256(self) -> str:
+        return str(self.values["manifest_sha256"])
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [Entry(**entry) for entry in self.values["entries"]]
+
+    def names(self) -> list[str]:
+        """The collections, in the order in which the archive holds them."""
+        collections = self.values["collections"]
+        return sorted(collections, key=lambda name: int(collections[name]["directory"][1:]))
+
+    def collection(self, name: str) -> dict[str, Any]:
+        """UsageError when the snapshot has no such collection."""
+        try:
+            found: dict[str, Any] = self.values["collections"][name]
+        except KeyError:
+            raise UsageError(f"The snapshot {self.snapshot_id} has no collection {name!r}. It has: {', '.join(self.names()) or 'none'}.") from None
+        return found
+
+    def specs(self) -> list[CollectionSpec]:
+        return [spec_from_dict(self.values["collections"][name]["spec"]) for name in self.names()]
+
+    def digest(self, name: str) -> str:
+        return str(self.collection(name)["digest"])
+
+    def records(self, name: str) -> int:
+        return int(self.collection(name)["total_documents"])
+
+    def summary(self) -> dict[str, Any]:
+        """Without the list of entries, which is for machines and grows with the records."""
+        return {key: value for key, value in self.values.items() if key != "entries"}
+
+
+def parse_moment(text: str) -> datetime:
+    """ISO 8601 with an offset; ValueError otherwise."""
+    moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    if moment.tzinfo is None:
+        raise ValueError("it has no offset from UTC")
+    return moment.astimezone(timezone.utc)
+
+
+def own_sha256(values: Mapping[str, Any]) -> str:
+    """What `manifest_sha256` must be."""
+    return hashlib.sha256(canonical_json({key: value for key, value in values.items() if key != "manifest_sha256"})).hexdigest()
+
+
+def render_manifest(values: Mapping[str, Any]) -> bytes:
+    """The file's bytes: indented for people, UTF-8 (escaped where a text cannot be UTF-8)."""
+    try:
+        text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(values, indent=1, allow_nan=False).encode("ascii")
+    return text + b"\n"
+
+
+def seal(values: dict[str, Any]) -> Manifest:
+    """Add the manifest's own hash and check the whole; IntegrityError if it is not what a reader will accept."""
+    values = {**values, "manifest_sha256": own_sha256(values)}
+    manifest = parse_manifest(render_manifest(values), values["snapshot_id"])
+    problems = layout_problems(manifest)
+    if problems:
+        raise IntegrityError(f"The manifest of {manifest.snapshot_id} would be wrong: {' '.join(problems)}")
+    return manifest
+
+
+def load_manifest(store: SnapshotStore, snapshot_id: str) -> Manifest:
+    """The manifest of a snapshot. UsageError when there is none, IntegrityError when it is not what was written."""
+    path = store.manifest_path(snapshot_id)
+    try:
+        data = read_regular_file(path, MAX_MANIFEST)
+    except FileNotFoundError:
+        raise UsageError(f"There is no snapshot {snapshot_id} in {store.directory}: {path} is missing.") from None
+    except OSError as error:
+        raise IntegrityError(f"The manifest {path} cannot be read: {error.strerror}.") from None
+    return parse_manifest(data, snapshot_id)
+
+
+def parse_manifest(data: bytes, snapshot_id: str) -> Manifest:
+    """A manifest from a file's bytes, every field of the right form and its own hash right; IntegrityError otherwise."""
+    try:
+        text = data.decode("utf-8")
+        if UPPER_CASE_ESCAPE.search(text):
+            raise ValueError("an escape is not in lower case")
+        values = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        # Before the schema, which would say no more than that the version is not ours.
+        if isinstance(values, dict) and isinstance(values.get("format_version"), int) and values["format_version"] > FORMAT_VERSION:
+            raise IntegrityError(
+                f"The snapshot {snapshot_id} has format version {values['format_version']}; this release reads up to {FORMAT_VERSION}. Use a newer release."
+            )
+        _validator()(values)
+        if own_sha256(values) != values["manifest_sha256"]:
+            raise ValueError("its content does not match its own manifest_sha256")
+        for name in ("timestamp", "finished", "retention_until"):
+            parse_moment(values[name])
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"The manifest of {snapshot_id} is damaged or was changed: {str(error)[:300]}. Use another snapshot, or a copy of this one.") from None
+    if values["snapshot_id"] != snapshot_id:
+        raise IntegrityError(f"The manifest of {snapshot_id} belongs to {values['snapshot_id']}: the files were mixed up.")
+    return Manifest(values)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key is there twice")
+    return result
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or "E" in text:
+        raise ValueError(f"{text} is no number that was written")
+    return value
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Callable[[Any], Any]:
+    # JsonSchemaException is a ValueError.
+    validate: Callable[[Any], Any] = fastjsonschema.compile(MANIFEST_SCHEMA)
+    return validate
+
+
+def format_content() -> bytes:
+    """The first entry of every archive: what this is, for somebody who has lost the manifest."""
+    return encode_line({"format": FORMAT_NAME, "format_version": FORMAT_VERSION})
+
+
+def spec_content(spec: CollectionSpec) -> bytes:
+    """The first entry of every collection."""
+    return encode_line(spec.as_dict())
+
+
+def expected_names(manifest: Manifest) -> list[str]:
+    """The entries that the archive must hold, in order, and no others."""
+    names = [FORMAT_ENTRY]
+    for name in manifest.names():
+        collection = manifest.collection(name)
+        directory = collection["directory"]
+        names.append(f"{directory}/collection.json")
+        for batch in collection["batches"]:
+            names += [f"{directory}/{batch}.jsonl", f"{directory}/{batch}.npy"]
+        names += [f"{directory}/{part}.jsonl" for part in collection["deleted"]]
+    return names
+
+
+def layout_problems(manifest: Manifest) -> list[str]:
+    """Where the manifest's figures contradict each other, in sentences."""
+    values, collections = manifest.values, manifest.values["collections"]
+    problems = []
+    entries = manifest.entries
+    rows = {entry.name: entry.rows for entry in entries}
+    if [entry.name for entry in entries] != expected_names(manifest):
+        problems.append("Its entries are not those of its collections.")
+    offset = len(GZIP_HEADER)
+    for entry in entries:
+        if entry.offset != offset:
+            problems.append(f"The entry {entry.name} does not follow the one before.")
+        offset = entry.offset + entry.compressed_size
+    if offset >= values["archive_bytes"]:
+        problems.append("Its entries reach beyond the archive.")
+    for position, name in enumerate(manifest.names(), start=1):
+        collection = collections[name]
+        directory = collection["directory"]
+        texts = [rows.get(f"{directory}/{batch}.jsonl") for batch in collection["batches"]]
+        vectors = [rows.get(f"{directory}/{batch}.npy") for batch in collection["batches"]]
+        deleted = [rows.get(f"{directory}/{part}.jsonl") for part in collection["deleted"]]
+        if directory != f"c{position:04d}" or collection["spec"]["name"] != name:
+            problems.append(f"The collection {name!r} is not in the place of its own.")
+        if texts != vectors or None in texts or sum(filter(None, texts)) != collection["stored_documents"]:
+            problems.append(f"The rows of the collection {name!r} do not add up.")
+        if None in deleted or sum(filter(None, deleted)) != collection["deleted_documents"]:
+            problems.append(f"The deleted ids of the collection {name!r} do not add up.")
+        if values["base"] is None and (collection["total_documents"] != collection["stored_documents"] or deleted):
+            problems.append(f"The collection {name!r} stores a part only, but the snapshot has no base.")
+        if values["batch_metadata"].get(name) != collection["batches"]:
+            problems.append(f"batch_metadata is wrong for the collection {name!r}.")
+    content = sum(entry.size for entry in entries)
+    figures = {
+        "total_chunks": sum(collection["total_documents"] for collection in collections.values()),
+        "total_collections": len(collections),
+        "content_bytes": content,
+        "snapshot_size_mb": size_mb(values["archive_bytes"]),
+        "compression_ratio": reduction(values["archive_bytes"], content),
+        "chromadb_url": values["server"]["url"],
+    }
+    problems += [f"{key} is {values[key]}, not {figure}." for key, figure in figures.items() if values[key] != figure]
+    if set(values["batch_metadata"]) != set(collections):
+        problems.append("batch_metadata does not name its collections.")
+    return problems
+
+
+def size_mb(archive_bytes: int) -> float:
+    return round(archive_bytes / 1e6, 3)
+
+
+def reduction(archive_bytes: int, content_bytes: int) -> float:
+    """By how many percent the archive is smaller than its content; never below 0."""
+    return max(0.0, round(100 * (1 - archive_bytes / content_bytes), 2)) if content_bytes else 0.0
+
+
+def build_values(
+    *,
+    snapshot_id: str,
+    name: Optional[str],
+    started: datetime,
+    finished: datetime,
+    verified: bool,
+    server: ServerIdentity,
+    api: str,
+    version: Optional[str],
+    consistency: Consistency,
+    base: Optional[Manifest],
+    collections: Mapping[str, Mapping[str, Any]],
+    entries: list[Entry],
+    archive_bytes: int,
+    checksum: str,
+    retention_days: int,
+) -> dict[str, Any]:
+    """Every field of a manifest but its own hash."""
+    content = sum(entry.size for entry in entries)
+    return {
+        "format_version": FORMAT_VERSION,
+        "snapshot_id": snapshot_id,
+        "name": name,
+        "timestamp": moment_text(started),
+        "finished": moment_text(finished),
+        "status": "verified" if verified else "created",
+        "error_message": None,
+        "method": "records",
+        "chromadb_url": server.url,
+        "chromadb_version": version if version and re.fullmatch(r"\d+(\.\d+)*", version, re.ASCII) else None,
+        "server": {"url": server.url, "tenant": server.tenant, "database": server.database, "api": api, "version": version},
+        "consistency": consistency.as_dict(),
+        "base": None if base is None else {"snapshot_id": base.snapshot_id, "manifest_sha256": base.sha256},
+        "total_chunks": sum(collection["total_documents"] for collection in collections.values()),
+        "total_collections": len(collections),
+        "archive_bytes": archive_bytes,
+        "content_bytes": content,
+        "snapshot_size_mb": size_mb(archive_bytes),
+        "compression_ratio": reduction(archive_bytes, content),
+        "checksum_sha256": checksum,
+        "retention_until": moment_text(started + timedelta(days=retention_days)),
+        "collections": dict(collections),
+        "batch_metadata": {key: collection["batches"] for key, collection in collections.items()},
+        "entries": [entry.as_dict() for entry in entries],
+    }
+
+
+def moment_text(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")

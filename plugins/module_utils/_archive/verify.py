@@ -1,0 +1,196 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Is a snapshot what was written? Every problem is found and named, not only the first."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Optional, Sequence, Union
+
+from .._errors import IntegrityError, OperationError, UnsafeArchiveError, UsageError
+from .._records.digest import CollectionDigest
+from .._records.id_sets import IdSets
+from .container import GZIP_HEADER, Entry
+from .hostile import hostile_problems
+from .manifest import FORMAT_ENTRY, Manifest, format_content, layout_problems, load_manifest, spec_content
+from .reader import Snapshot, load_chain, open_layers
+from .store import ARCHIVE_SUFFIX, MANIFEST_SUFFIX, SNAPSHOT_ID, SnapshotStore, list_folder, open_store, partial_files, snapshot_ids
+
+LEVELS = ("none", "manifest", "full")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a snapshot, in a sentence, and the failure class that it stands for."""
+
+    message: str
+    failure_class: str = "integrity"
+
+
+def verify_snapshot(
+    directory: Union[str, SnapshotStore], snapshot_id: str, level: str = "full", expected_manifest_sha256: Optional[str] = None
+) -> list[Problem]:
+    """Every problem of a snapshot and of the bases that it needs; an empty list when it can be restored.
+
+    none      the manifest can be read
+    manifest  and its figures agree, every archive is there and has the right length
+    full      and every byte of every archive is what was written, every record is there once, and the digests are right
+
+    UsageError when there is no such snapshot.
+    """
+    if level not in LEVELS:
+        raise UsageError(f"verify must be one of {', '.join(LEVELS)}, not {level!r}.")
+    store = open_store(directory)
+    try:
+        manifest = load_manifest(store, snapshot_id)
+    except IntegrityError as error:
+        return [Problem(error.message), *_file_problems(store, snapshot_id, level)]
+    problems = []
+    if expected_manifest_sha256 is not None and expected_manifest_sha256.strip().lower() != manifest.sha256:
+        problems.append(Problem(f"The manifest of {snapshot_id} has the SHA-256 {manifest.sha256}, not the expected {expected_manifest_sha256}."))
+    if level == "none":
+        return problems
+    try:
+        chain = load_chain(store, snapshot_id)
+    except IntegrityError as error:
+        chain = [manifest]
+        problems.append(Problem(error.message))
+    for link in chain:
+        problems += [Problem(f"{link.snapshot_id}: {message}") for message in layout_problems(link)]
+    archives = [(store.archive_path(link.snapshot_id), link) for link in chain]
+    complete = not problems or (expected_manifest_sha256 is not None and len(problems) == 1)
+    return problems + archive_problems(archives, level, complete)
+
+
+def archive_problems(archives: Sequence[tuple[str, Manifest]], level: str, complete: bool = True) -> list[Problem]:
+    """What is wrong with the archives of a chain (newest first). `complete`: all of the chain is here, so records can be merged."""
+    problems = []
+    opened = []
+    for path, manifest in archives:
+        try:
+            opened.append(open_layers([(path, manifest)]))
+        except IntegrityError as error:
+            problems += _with_hostility([Problem(error.message)], path)
+    try:
+        if level == "full":
+            for snapshot in opened:
+                path = snapshot.layers[0].container.path
+                problems += _with_hostility(content_problems(snapshot), path)
+            if complete and not problems:
+                problems += record_problems(Snapshot([snapshot.layers[0] for snapshot in opened]))
+    finally:
+        for snapshot in opened:
+            snapshot.close()
+    return problems
+
+
+def content_problems(snapshot: Snapshot) -> list[Problem]:
+    """What is wrong with the bytes of one archive."""
+    layer = snapshot.layers[0]
+    manifest, container = layer.manifest, layer.container
+    problems = []
+    if container.sha256() != manifest.values["checksum_sha256"]:
+        problems.append(Problem(f"The archive {container.path} does not have the SHA-256 that its manifest says."))
+    expected = {FORMAT_ENTRY: format_content()}
+    for spec in manifest.specs():
+        expected[f"{manifest.collection(spec.name)['directory']}/collection.json"] = spec_content(spec)
+    last: Optional[Entry] = None
+    for entry in manifest.entries:
+        last = entry
+        try:
+            content = container.read(entry)
+            if entry.name in expected and json.loads(content) != json.loads(expected[entry.name]):
+                problems.append(Problem(f"The entry {entry.name} of {container.path} contradicts the manifest."))
+        except (OperationError, ValueError) as error:
+            problems.append(Problem(str(error)))
+    end = last.offset + last.compressed_size if last else len(GZIP_HEADER)
+    if not container.frame_is_right(end):
+        problems.append(Problem(f"The archive {container.path} does not begin and end as an archive of this format does."))
+    return problems
+
+
+def record_problems(snapshot: Snapshot) -> list[Problem]:
+    """What is wrong with the records of a chain, when they are put together."""
+    problems = []
+    for spec in snapshot.collections():
+        record_set = snapshot.record_set(spec.name)
+        digest, ids = CollectionDigest(), IdSets()
+        try:
+            for batch in record_set.batches():
+                digest.add(batch)
+                ids.add("ids", batch.ids)
+            different = ids.count("ids")
+            if different != digest.records:
+                problems.append(Problem(f"The collection {spec.name!r} of {snapshot.manifest.snapshot_id} holds {digest.records - different} ids twice."))
+            if digest.records != record_set.count:
+                problems.append(Problem(f"The collection {spec.name!r} of {snapshot.manifest.snapshot_id} has {digest.records} records, not {record_set.count}."))
+            elif digest.hexdigest() != record_set.digest:
+                problems.append(Problem(f"The records of the collection {spec.name!r} of {snapshot.manifest.snapshot_id} do not have the digest that was taken on the server."))
+        except (IntegrityError, UnsafeArchiveError) as error:
+            problems.append(Problem(error.message, error.failure_class))
+        finally:
+            ids.close()
+            record_set.close()
+    return problems
+
+
+def _with_hostility(problems: list[Problem], path: str) -> list[Problem]:
+    """The problems of an archive, and beside them whether it looks made to do harm rather than damaged."""
+    if problems:
+        problems += [Problem(message, "unsafe_archive") for message in hostile_problems(path)]
+    return problems
+
+
+def _file_problems(store: SnapshotStore, snapshot_id: str, level: str) -> list[Problem]:
+    """What can be said about the archive when its manifest cannot be read."""
+    path = store.archive_path(snapshot_id)
+    if level == "none":
+        return []
+    if not os.path.lexists(path):
+        return [Problem(f"The archive {path} is missing.")]
+    return [Problem(message, "unsafe_archive") for message in hostile_problems(path)] if level == "full" else []
+
+
+def require_sound(
+    directory: Union[str, SnapshotStore], snapshot_id: str, level: str = "full", expected_manifest_sha256: Optional[str] = None
+) -> Manifest:
+    """The manifest of a snapshot that has no problem; otherwise IntegrityError or UnsafeArchiveError with all of them in `details`."""
+    store = open_store(directory)
+    problems = verify_snapshot(store, snapshot_id, level, expected_manifest_sha256)
+    raise_for(snapshot_id, problems)
+    return load_manifest(store, snapshot_id)
+
+
+def raise_for(snapshot_id: str, problems: Sequence[Problem]) -> None:
+    """Raise the gravest of these problems, naming them all."""
+    if not problems:
+        return
+    unsafe = any(problem.failure_class == "unsafe_archive" for problem in problems)
+    messages = [problem.message for problem in problems]
+    text = f"The snapshot {snapshot_id} must not be used: {messages[0]}"
+    if len(messages) > 1:
+        text += f" ({len(messages) - 1} more problems; see problems.)"
+    raise (UnsafeArchiveError if unsafe else IntegrityError)(text, problems=messages, snapshot_id=snapshot_id)
+
+
+def find_orphans(directory: Union[str, SnapshotStore]) -> list[Problem]:
+    """What lies in a store and belongs to no snapshot: archives without a manifest, unfinished and unknown files."""
+    store = open_store(directory)
+    ids = set(snapshot_ids(store))
+    problems = [Problem(f"{path} is what an interrupted run left behind.") for path in partial_files(store)]
+    for name in list_folder(store.snapshots):
+        snapshot_id = name[: -len(ARCHIVE_SUFFIX)] if name.endswith(ARCHIVE_SUFFIX) else ""
+        if SNAPSHOT_ID.fullmatch(snapshot_id):
+            if snapshot_id not in ids:
+                problems.append(Problem(f"{os.path.join(store.snapshots, name)} has no manifest: its snapshot was never finished, or the manifest was lost."))
+        elif not name.startswith("."):
+            problems.append(Problem(f"{os.path.join(store.snapshots, name)} is no archive of this store."))
+    for name in list_folder(store.manifests):
+        if not name.startswith(".") and not (name.endswith(MANIFEST_SUFFIX) and SNAPSHOT_ID.fullmatch(name[: -len(MANIFEST_SUFFIX)])):
+            problems.append(Problem(f"{os.path.join(store.manifests, name)} is no manifest of this store."))
+    return problems

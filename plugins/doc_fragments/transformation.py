@@ -39,9 +39,11 @@ options:
         type: str
   schema:
     description:
-      - The metadata that the records get in the target, as a dictionary with C(fields), and with C(collections) for the fields that only one target collection has.
-      - Each of C(fields) has a C(type) (V(string), V(integer), V(number) or V(boolean)) and optionally C(required), C(default), C(derive), C(enum), C(minimum), C(maximum) and C(pattern).
-        A C(default) may hold C({source_collection}). C(derive) is one of V(source_collection), V(target_collection), V(collection_type) and V(word_count).
+      - The metadata that the records get in the target, as a dictionary with C(fields),
+        and with C(collections) for the fields that only one target collection has.
+      - Each of C(fields) has a C(type) (V(string), V(integer), V(number) or V(boolean)) and optionally
+        C(required), C(default), C(derive), C(enum), C(minimum), C(maximum) and C(pattern). A C(default) may hold C({source_collection}).
+        C(derive) is one of V(source_collection), V(target_collection), V(collection_type) and V(word_count).
       - C(collections) is a dictionary from the name of a target collection to a dictionary with C(fields).
       - Metadata that the schema does not name is kept.
       - Without it, or with V(none), the records are copied faithfully.

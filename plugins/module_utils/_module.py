@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, Callable, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any, Callable
 from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -83,7 +84,7 @@ def _named_endpoint(name: str, options: Mapping[str, Any]) -> Endpoint:
         raise UsageError(f"{name}: {error.message}", **error.details) from None
 
 
-def _read_schema(value: Any) -> Optional[Mapping[str, Any]]:
+def _read_schema(value: Any) -> Mapping[str, Any] | None:
     """A schema as a dictionary, or None for a faithful copy."""
     if value is None or value == FAITHFUL_COPY:
         return None

@@ -53,7 +53,8 @@ options:
   prune:
     description:
       - Whether to delete records of the target that are not in the source any more.
-      - It deletes only what this migration owns, records whose C(source_collection), or with one to one routes whose collection, belongs to this run and this shard.
+      - It deletes only what this migration owns, records whose C(source_collection) belongs to this run and this shard,
+        or with one to one routes whose collection does.
     type: bool
     default: false
   shard:

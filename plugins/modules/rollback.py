@@ -26,7 +26,8 @@ options:
   snapshot_id:
     description:
       - The id of the snapshot, or V(latest).
-      - V(latest) is the newest verified snapshot of this server, tenant and database. If the store holds only those of one other server, it is the newest of these.
+      - V(latest) is the newest verified snapshot of this server, tenant and database. If the store holds only those of
+        one other server, it is the newest of these.
     type: str
   point_in_time:
     description:

@@ -155,7 +155,8 @@ EXAMPLES = r"""
 RETURN = r"""
 decision:
   description:
-    - V(no_go) when a limit was passed, when one of the checks V(counts), V(embeddings), V(records), V(specs) and V(metadata_completeness) failed, or when one was not run.
+    - V(no_go) when a limit was passed, when one of the checks V(counts), V(embeddings), V(records), V(specs) and V(metadata_completeness) failed,
+      or when one was not run.
     - V(marginal) with warnings, or with 95 to 99 % valid records.
     - V(go) otherwise.
   type: str
@@ -273,10 +274,17 @@ def main() -> None:
         "max_invalid_citation_percent": {"type": "float", "default": 10},
     }
     query = {"text": {"type": "str"}, "embedding": {"type": "list", "elements": "float"}, "collection": {"type": "str"}}
+    sample = {"size": {"type": "int", "default": 20}, "seed": {"type": "int", "default": 0}}
     options = {
-        "queries": {"type": "list", "elements": "dict", "options": query, "required_one_of": [("text", "embedding")], "mutually_exclusive": [("text", "embedding")]},
+        "queries": {
+            "type": "list",
+            "elements": "dict",
+            "options": query,
+            "required_one_of": [("text", "embedding")],
+            "mutually_exclusive": [("text", "embedding")],
+        },
         "expected_counts": {"type": "dict"},
-        "sample": {"type": "dict", "apply_defaults": True, "options": {"size": {"type": "int", "default": 20}, "seed": {"type": "int", "default": 0}}},
+        "sample": {"type": "dict", "apply_defaults": True, "options": sample},
         "thresholds": {"type": "dict", "apply_defaults": True, "options": thresholds},
         "report_directory": {"type": "path"},
     }

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""One check of a validation: what it measured, what was allowed, and the verdict in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+PASSED, WARNING, FAILED, NOT_RUN, NOT_APPLICABLE = "passed", "warning", "failed", "not_run", "not_applicable"
+STATUSES = (PASSED, WARNING, FAILED, NOT_RUN, NOT_APPLICABLE)
+
+COUNTS, EMBEDDINGS, METADATA_COMPLETENESS = "counts", "embeddings", "metadata_completeness"
+SEMANTIC_EQUIVALENCE, DISTRIBUTION, DUPLICATES = "semantic_equivalence", "distribution", "duplicates"
+FIELD_TYPES, CITATIONS, RECORDS, SPECS, LATENCY = "field_types", "citations", "records", "specs", "latency"
+# Every validation answers each of these, in this order.
+CHECKS = (
+    COUNTS, EMBEDDINGS, METADATA_COMPLETENESS, SEMANTIC_EQUIVALENCE, DISTRIBUTION, DUPLICATES,
+    FIELD_TYPES, CITATIONS, RECORDS, SPECS, LATENCY,
+)
+
+EXAMPLES = 10
+LONGEST_TEXT = 500
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check.
+
+    figure     what was measured, None where nothing was
+    threshold  the figure that is still allowed, None where the check is not about a figure
+    unit       of both: "records", "%", "ms" ...
+    summary    one or two sentences for people
+    details    plain values for programs; `examples` holds a few cases by id
+    """
+
+    name: str
+    status: str
+    figure: Optional[float]
+    threshold: Optional[float]
+    unit: str
+    summary: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        details = {"summary": self.summary, "unit": self.unit}
+        details.update(self.details)
+        return {"name": self.name, "status": self.status, "figure": self.figure, "threshold": self.threshold, "details": details}
+
+
+class Examples:
+    """The first few cases of something that may happen a million times."""
+
+    def __init__(self, limit: int = EXAMPLES) -> None:
+        self.total = 0
+        self._limit = limit
+        self._kept: list[dict[str, Any]] = []
+
+    def add(self, **case: Any) -> None:
+        self.total += 1
+        if len(self._kept) < self._limit:
+            self._kept.append({key: shortened(value) for key, value in case.items()})
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        return list(self._kept)
+
+
+def shortened(value: Any) -> Any:
+    """A text as it is, unless it is very long; other plain values as they are, anything else as text."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}... ({len(value)} characters)"
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple)) and len(value) <= EXAMPLES:
+        return [shortened(item) for item in value]
+    return shortened(repr(value))
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """"1 record", "9,832 records"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def percent(part: float, whole: float) -> float:
+    """Part of the whole in percent; nothing of nothing is 0."""
+    return 100.0 * part / whole if whole else 0.0

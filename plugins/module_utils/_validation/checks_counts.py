@@ -1,0 +1,115 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Are there as many records as there should be, collection by collection, and is none there twice?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence
+
+from .census import Census
+from .check import COUNTS, DUPLICATES, FAILED, NOT_RUN, PASSED, WARNING, Check, Examples, number
+
+
+@dataclass(frozen=True)
+class SourceFigures:
+    """A source collection: what its server counts, and how many of its records the schema refuses."""
+
+    name: str
+    count: int
+    invalid: int = 0
+
+
+@dataclass(frozen=True)
+class TargetFigures:
+    """A target collection: what its server counts (None: it is not there), how many ids it lists, how many different ones."""
+
+    name: str
+    count: Optional[int]
+    listed: int
+    distinct: int
+
+
+def check_counts(
+    census: Census,
+    sources: Sequence[SourceFigures],
+    targets: Sequence[TargetFigures],
+    expected_counts: Optional[Mapping[str, int]] = None,
+) -> Check:
+    """Hold every count against the one that it must equal. The figure is the number of records too few or too many."""
+    off = 0
+    faults: list[str] = []
+    source_rows: list[dict[str, Any]] = []
+    for source in sources:
+        expected, found = census.sources.get(source.name, [0, 0])
+        valid = source.count - source.invalid
+        source_rows.append({"collection": source.name, "count": source.count, "invalid": source.invalid, "expected_in_target": valid, "found_in_target": found})
+        if found != valid:
+            faults.append(f"of source collection {source.name}, the target should hold {number(valid, 'record')} and holds {found:,}")
+        if expected != valid:
+            faults.append(f"source collection {source.name} counts {number(source.count, 'record')} but {expected + source.invalid:,} could be read")
+            off += abs(valid - expected)
+    target_rows: list[dict[str, Any]] = []
+    foreign = 0
+    for target in targets:
+        tally = census.tallies[target.name]
+        foreign += tally.foreign
+        target_rows.append({"collection": target.name, "count": target.count, "expected": tally.expected, "foreign": tally.foreign})
+        if target.count is None:
+            faults.append(f"collection {target.name} is not in the target")
+            off += tally.expected
+        elif target.count - tally.foreign != tally.expected:
+            faults.append(f"collection {target.name} should hold {number(tally.expected, 'record')} and holds {target.count - tally.foreign:,}")
+            off += abs(target.count - tally.foreign - tally.expected)
+    shortfalls = expected_shortfalls(expected_counts, sources, targets)
+    for name, (wanted, found) in shortfalls.items():
+        faults.append(f"{name} was expected to hold {number(wanted, 'record')} and holds {found:,}")
+        off += abs(wanted - found)
+    details = {"sources": source_rows, "targets": target_rows, "expected_counts": dict(expected_counts or {}), "faults": faults}
+    if faults:
+        return Check(COUNTS, FAILED, float(off), 0.0, "records", _sentence(faults), details)
+    if not sources and not targets:
+        return Check(COUNTS, NOT_RUN, None, 0.0, "records", "There is no collection to compare, so nothing is proved.", details)
+    total = sum(tally.expected for tally in census.tallies.values())
+    summary = f"All counts agree: {number(len(sources), 'source collection')}, {number(len(targets), 'target collection')}, {number(total, 'record')}."
+    if foreign:
+        return Check(COUNTS, WARNING, 0.0, 0.0, "records", f"{summary} The target also holds {number(foreign, 'record')} of somebody else.", details)
+    return Check(COUNTS, PASSED, 0.0, 0.0, "records", summary, details)
+
+
+def expected_shortfalls(
+    expected_counts: Optional[Mapping[str, int]], sources: Sequence[SourceFigures], targets: Sequence[TargetFigures]
+) -> dict[str, tuple[int, int]]:
+    """Of the counts that the user expects, those that are not met: name to (expected, found).
+
+    The name of a source collection is held against the source, any other against the target; one that is nowhere holds nothing.
+    """
+    held = {target.name: target.count or 0 for target in targets}
+    held.update((source.name, source.count) for source in sources)
+    return {name: (wanted, held.get(name, 0)) for name, wanted in (expected_counts or {}).items() if held.get(name, 0) != wanted}
+
+
+def check_duplicates(targets: Sequence[TargetFigures]) -> Check:
+    """Is any id in a target collection more than once? The figure is the number of surplus records."""
+    examples = Examples()
+    surplus = 0
+    for target in targets:
+        twice = max(target.listed, target.count or 0) - target.distinct
+        if twice > 0:
+            surplus += twice
+            examples.add(collection=target.name, surplus=twice)
+    details = {"examples": examples.kept}
+    if surplus:
+        where = ", ".join(str(case["collection"]) for case in examples.kept)
+        summary = f"{number(surplus, 'record')} stored under an id that is there already, in {where}."
+        return Check(DUPLICATES, FAILED, float(surplus), 0.0, "records", summary, details)
+    return Check(DUPLICATES, PASSED, 0.0, 0.0, "records", "Every id is in its collection once.", details)
+
+
+def _sentence(faults: Sequence[str]) -> str:
+    first = faults[0]
+    more = "" if len(faults) == 1 else f" ({number(len(faults) - 1, 'more fault')})"
+    return f"{first[:1].upper()}{first[1:]}{more}."

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Is every record what it should be: id, document, uri, typed metadata and vector?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+from .census import Census
+from .check import FAILED, NOT_APPLICABLE, PASSED, RECORDS, WARNING, Check, number
+
+RULES = {
+    "l2": "vectors bit for bit",
+    "ip": "vectors bit for bit",
+    "cosine": "vectors within a relative 1e-6 of their length, because Chroma changes the last bits of cosine vectors",
+}
+
+
+def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> Check:
+    """The comparison record by record; a single one that differs fails. The figure is the number that differ."""
+    collections = []
+    for target, tally in census.tallies.items():
+        collections.append({
+            "collection": target, "rule": RULES.get(tally.subject.space, RULES["l2"]), "unchanged": tally.unchanged, "changed": tally.changed,
+            "lost": tally.lost, "extra": tally.extra, "foreign": tally.foreign, "changed_fields": dict(tally.fields),
+        })
+    details: dict[str, Any] = {
+        "collections": collections,
+        "changed": census.changed.kept,
+        "lost": census.lost.kept,
+        "extra": census.extra.kept,
+        "foreign": census.foreign.kept,
+        "examples": (census.changed.kept + census.lost.kept + census.extra.kept)[:10],
+    }
+    if sampled is not None:
+        details["sample"] = sampled
+    compared = census.total("unchanged") + census.total("changed") + census.total("lost")
+    differing = census.total("differing")
+    if differing:
+        kinds = [
+            (census.total("changed"), "changed" + _where(census)),
+            (census.total("lost"), "lost"),
+            (census.total("extra"), "in the target that the source does not have"),
+        ]
+        words = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
+        summary = f"{number(differing, 'record')} differ{'s' if differing == 1 else ''}: {words}."
+        return Check(RECORDS, FAILED, float(differing), 0.0, "records", summary, details)
+    foreign = census.total("foreign")
+    if not compared and not foreign:
+        return Check(RECORDS, NOT_APPLICABLE, 0.0, 0.0, "records", "There are no records to compare.", details)
+    summary = f"All {number(compared, 'compared record')} equal: ids, documents, uris, typed metadata and vectors."
+    if foreign:
+        return Check(RECORDS, WARNING, 0.0, 0.0, "records", f"{summary} {number(foreign, 'record')} in the target belong to somebody else.", details)
+    return Check(RECORDS, PASSED, 0.0, 0.0, "records", summary, details)
+
+
+def _where(census: Census) -> str:
+    fields: dict[str, int] = {}
+    for tally in census.tallies.values():
+        for name, count in tally.fields.items():
+            fields[name] = fields.get(name, 0) + count
+    return f" ({', '.join(f'{name} {count:,}' for name, count in fields.items())})" if fields else ""
+
+
+def confidence_bound(compared: int, differing: int) -> float:
+    """The share of differing records, in percent, that a random sample leaves possible with 95 % confidence.
+
+    None found among n: the rule of three, 3 / n. Some found: the upper end of the Wilson interval.
+    """
+    if compared == 0:
+        return 100.0
+    if differing == 0:
+        return min(100.0, 300.0 / compared)
+    z = 1.6448536269514722  # one-sided 95 %
+    share = differing / compared
+    middle = share + z * z / (2 * compared)
+    spread = z * math.sqrt(share * (1 - share) / compared + z * z / (4 * compared * compared))
+    return min(100.0, 100.0 * (middle + spread) / (1 + z * z / compared))

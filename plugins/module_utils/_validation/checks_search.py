@@ -1,0 +1,120 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""The checks about searching: do searches find what they found, and fast enough?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional, Sequence
+
+from .._libraries import np
+from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, number
+from .search_quality import QueryResult
+from .thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool, thresholds: Thresholds) -> Check:
+    """The figure is the average divergence of the searches in percent.
+
+    A query's divergence is that of its true neighbours, found by looking at all records of both sides; what the target's
+    index finds less of them than the source's index did is added on average, never for a single query: an index of
+    neighbourhood graphs misses other records each time it is built. Where not all records were looked at (a sample),
+    it is the divergence of what both servers answer.
+    """
+    limits = thresholds
+    if not results:
+        if has_records:
+            return Check(SEMANTIC_EQUIVALENCE, NOT_RUN, None, limits.max_divergence_percent, "%", "No search could be compared although there are records.")
+        return Check(SEMANTIC_EQUIVALENCE, NOT_APPLICABLE, None, limits.max_divergence_percent, "%", "There are no vectors to search.")
+    average = average_divergence(results)
+    names = dict.fromkeys(result.query.collection for result in results)
+    by_collection = {name: average_divergence([result for result in results if result.query.collection == name]) for name in names}
+    worst_collection, worst_average = max(by_collection.items(), key=lambda item: item[1])
+    worst = max(results, key=query_divergence)
+    recall_source, recall_target = _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
+    details = {
+        "queries": [result.as_dict() for result in results],
+        "collections": by_collection,
+        "worst_query_percent": query_divergence(worst),
+        "max_query_divergence_percent": limits.max_query_divergence_percent,
+        "index_divergence_percent": _mean([r.index_divergence for r in results]),
+        "recall_at_10": {"source": recall_source, "target": recall_target},
+        "exact": all(result.true_divergence is not None for result in results),
+        "examples": [r.as_dict() for r in sorted(results, key=query_divergence, reverse=True)[:10] if query_divergence(r) > 0 or r.error],
+    }
+
+    def verdict(status: str, summary: str) -> Check:
+        return Check(SEMANTIC_EQUIVALENCE, status, average, limits.max_divergence_percent, "%", summary, details)
+
+    broken = [result for result in results if result.error]
+    if broken:
+        return verdict(FAILED, f"{number(len(broken), 'search', 'searches')} of {len(results)} failed; the first: {broken[0].error}")
+    if average > limits.max_divergence_percent:
+        return verdict(FAILED, f"Searches diverge by {average:.1f} % on average, more than {limits.max_divergence_percent:g} %.")
+    if query_divergence(worst) > limits.max_query_divergence_percent:
+        words = f"A search in {worst.query.collection} diverges by {query_divergence(worst):.1f} %, more than {limits.max_query_divergence_percent:g} %."
+        return verdict(FAILED, words)
+    if worst_average > limits.max_divergence_percent:
+        return verdict(FAILED, f"Searches in {worst_collection} diverge by {worst_average:.1f} % on average, more than {limits.max_divergence_percent:g} %.")
+    if average > limits.warn_divergence_percent:
+        return verdict(WARNING, f"Searches diverge by {average:.1f} % on average, more than {limits.warn_divergence_percent:g} %.")
+    summary = f"{number(len(results), 'search finds', 'searches find')} the same records: divergence {average:.1f} % on average."
+    if recall_target is not None:
+        beside = "" if recall_source is None else f", the source's {100 * recall_source:.0f} %"
+        summary += f" The target's index finds {100 * recall_target:.0f} % of the true nearest records{beside}."
+    return verdict(PASSED, summary)
+
+
+def query_divergence(result: QueryResult) -> float:
+    """What is held against a single query."""
+    if result.error:
+        return 100.0
+    if result.true_divergence is not None:
+        return result.true_divergence
+    return 100.0 if result.index_divergence is None else result.index_divergence
+
+
+def average_divergence(results: Sequence[QueryResult]) -> float:
+    """The average of some queries, and what the target's index finds less than the source's (which counts as perfect where unknown)."""
+    if not results:
+        return 0.0
+    average = sum(map(query_divergence, results)) / len(results)
+    pairs = [(1.0 if r.recall_source is None else r.recall_source, r.recall_target) for r in results if r.recall_target is not None]
+    lost = sum(source - target for source, target in pairs) / len(pairs) if pairs else 0.0
+    return min(100.0, average + 100.0 * max(0.0, lost))
+
+
+def check_latency(samples: Sequence[float], has_records: bool, thresholds: Thresholds) -> Check:
+    """`samples` are the seconds that single searches took on the target, one after the other. The figure is the 95th percentile in ms."""
+    limits = thresholds
+    if not samples:
+        if has_records:
+            return Check(LATENCY, NOT_RUN, None, limits.max_latency_ms, "ms", "No search of the target could be timed although there are records.")
+        return Check(LATENCY, NOT_APPLICABLE, None, limits.max_latency_ms, "ms", "There are no vectors to search.")
+    milliseconds: NDArray[np.float64] = 1000.0 * np.asarray(samples, dtype=np.float64)
+    p50, p95, p99 = (float(np.percentile(milliseconds, share)) for share in (50, 95, 99))
+    rate = len(samples) / max(float(milliseconds.sum()) / 1000.0, 1e-9)
+    details = {
+        "searches": len(samples), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "queries_per_second": rate,
+        "min_queries_per_second": limits.min_queries_per_second, "samples_ms": [round(float(value), 3) for value in milliseconds[:500]],
+    }
+    faults = []
+    if p95 > limits.max_latency_ms:
+        faults.append(f"one search in twenty takes longer than {p95:.0f} ms, and {limits.max_latency_ms:g} ms are allowed")
+    if rate < limits.min_queries_per_second:
+        faults.append(f"one client gets {rate:.1f} searches a second, and at least {limits.min_queries_per_second:g} are asked for")
+    if faults:
+        text = "; ".join(faults)
+        return Check(LATENCY, FAILED, p95, limits.max_latency_ms, "ms", f"{text[0].upper()}{text[1:]}.", details)
+    summary = f"Searches take {p50:.1f} ms (median), {p95:.1f} ms (95th percentile): {rate:,.0f} a second for one client."
+    return Check(LATENCY, PASSED, p95, limits.max_latency_ms, "ms", summary, details)
+
+
+def _mean(values: Sequence[Optional[float]]) -> Optional[float]:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""What is validated: one target collection beside what it should hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
+
+from .._records.collection_spec import CollectionSpec
+from .._records.compare import ComparedBatch
+from .._records.record_batch import Metadata, RecordBatch
+from .._schema.fields import SOURCE_COLLECTION, Field
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One target collection.
+
+    target    its name
+    sources   the source collections whose records may be in it
+    expected  the spec that it should have
+    actual    the spec that it has; None: the collection is not there
+    fields    the schema's fields for it, by name; None without a schema
+    """
+
+    target: str
+    sources: tuple[str, ...]
+    expected: CollectionSpec
+    actual: Optional[CollectionSpec]
+    fields: Optional[Mapping[str, Field]] = None
+
+    @property
+    def space(self) -> str:
+        return self.expected.space
+
+    @cached_property
+    def states_source(self) -> bool:
+        """Whether each record says in its metadata which source collection it came from."""
+        rule = (self.fields or {}).get(SOURCE_COLLECTION)
+        return rule is not None and rule.derive == SOURCE_COLLECTION
+
+    def stated_sources(self, metadatas: Sequence[Optional[Metadata]]) -> Iterator[Any]:
+        """What each record says of its source collection; None where it says nothing."""
+        return (None if metadata is None else metadata.get(SOURCE_COLLECTION) for metadata in metadatas)
+
+
+class RecordObserver(Protocol):
+    """Something that learns from the one walk through all records, in constant memory."""
+
+    def observe(self, subject: Subject, source: str, batch: ComparedBatch) -> None:
+        """Expected records, all from one source collection, beside what the target holds of them."""
+
+    def observe_extra(self, subject: Subject, records: RecordBatch, owned: Sequence[bool]) -> None:
+        """Records that only the target has, and of each whether it belongs to this migration."""

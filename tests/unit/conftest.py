@@ -4,8 +4,9 @@
 
 """Makes `ansible_collections.infrafabric.chromadb` importable, whatever the checkout is called and with or without Ansible.
 
-Python's namespace packages do it: all that is needed is a directory with the collection's path in it. `make setup` makes one;
-without it a temporary one serves. Under ansible-test the collection is importable before this file is read.
+What is needed is a directory with the collection's path in it: `make setup` makes one, without it a temporary one serves. Ansible's
+loader is given that directory where there is one; elsewhere Python's namespace packages do. Under ansible-test the collection is
+importable before this file is read.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ def make_collection_importable() -> None:
         atexit.register(shutil.rmtree, tree, ignore_errors=True)
         (tree / IN_TREE).parent.mkdir(parents=True)
         (tree / IN_TREE).symlink_to(CHECKOUT, target_is_directory=True)
-    sys.path.insert(0, str(tree))
+    try:
+        from ansible.plugins.loader import init_plugin_loader
+    except ImportError:
+        sys.path.insert(0, str(tree))
+    else:
+        init_plugin_loader([str(tree)])
 
 
 make_collection_importable()

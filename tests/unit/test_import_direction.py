@@ -126,8 +126,8 @@ def test_a_wrong_import_is_found(path: str, source: str) -> None:
 
 @pytest.mark.parametrize(("path", "source"), [
     ("module_utils/_server/http.py", "from .._errors import AuthError\nfrom .._libraries import requests\nfrom . import probe"),
-    ("module_utils/_operations/migrate.py", "from .._records.live import LiveCollection\nfrom .._schema.routes import parse_routes\nfrom .outcome import Outcome"),
-    ("module_utils/_module.py", "from ansible.module_utils.basic import AnsibleModule\nfrom ._errors import OperationError\nfrom ._operations.outcome import Outcome"),
+    ("module_utils/_operations/migrate.py", "from .._records import live\nfrom .._schema.routes import parse_routes\nfrom .outcome import Outcome"),
+    ("module_utils/_module.py", "from ansible.module_utils import basic\nfrom ._errors import OperationError\nfrom ._operations.outcome import Outcome"),
     ("module_utils/_libraries.py", "import numpy as np\nimport requests"),
     ("module_utils/_records/compare.py", "if TYPE_CHECKING:\n    from numpy.typing import NDArray"),
     ("modules/migrate.py", f"from {COLLECTION}.module_utils._operations.migrate import migrate\nfrom {COLLECTION}.module_utils._module import run"),

@@ -10,10 +10,12 @@ its own there, so that tests share the servers and nothing else.
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from pathlib import Path
+from typing import Iterator
 
 import pytest
 
+from .case import Case
 from .chroma_server import ChromaServer
 from .counting_proxy import CountingProxy
 from .raw import RawChroma
@@ -21,7 +23,7 @@ from .run_module import make_importable
 
 make_importable()
 
-__all__ = ["source", "source_proxy", "source_server", "spare_server", "target", "target_proxy", "target_server"]
+__all__ = ["case", "source", "source_proxy", "source_server", "spare_server", "target", "target_proxy", "target_server"]
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +80,7 @@ def target_proxy(_shared_target_proxy: CountingProxy) -> CountingProxy:
     return _shared_target_proxy
 
 
-def through(place: RawChroma, proxy: CountingProxy) -> dict[str, Any]:
-    """The place as a module's endpoint options, by way of the proxy."""
-    return dict(place.endpoint, url=proxy.url)
+@pytest.fixture
+def case(source: RawChroma, target: RawChroma, tmp_path: Path) -> Case:
+    """Two empty places of this test's own, with a store and a state directory."""
+    return Case(source, target, tmp_path)

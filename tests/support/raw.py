@@ -250,7 +250,7 @@ class RawChroma:
                 break
             except requests.ConnectionError:
                 # An idle kept-alive connection that the server closed; only a request that never arrived is sent again.
-                if attempt == 2 or method not in ("GET",) and not path.endswith(("/get", "/query")):
+                if attempt == 2 or (method not in ("GET",) and not path.endswith(("/get", "/query"))):
                     raise
         if not response.ok:
             raise RawError(response)

@@ -62,8 +62,7 @@ class Apart:
     def __init__(self, name: str, options: Mapping[str, Any], check: bool = False, diff: bool = False, python: str = sys.executable) -> None:
         make_importable()
         self.name = name
-        handle = tempfile.NamedTemporaryFile("w", prefix="module-args-", suffix=".json", delete=False)
-        with handle:
+        with tempfile.NamedTemporaryFile("w", prefix="module-args-", suffix=".json", delete=False) as handle:
             json.dump({"ANSIBLE_MODULE_ARGS": _arguments(options, check, diff)}, handle)
         self._arguments_file = handle.name
         env = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
@@ -124,8 +123,10 @@ def ansible(module: str, options: Mapping[str, Any], *arguments: str, fails: boo
     """`ansible localhost -m infrafabric.chromadb.MODULE -a JSON`, as a user types it; the module's result."""
     make_importable()
     done = run_command(
-        [command("ansible"), "localhost", "-i", "localhost,", "-c", "local", "-m", "infrafabric.chromadb." + module]
-        + ["-a", json.dumps(options), "-e", "ansible_python_interpreter=" + sys.executable, *arguments],
+        [
+            *(command("ansible"), "localhost", "-i", "localhost,", "-c", "local", "-m", "infrafabric.chromadb." + module),
+            *("-a", json.dumps(options), "-e", "ansible_python_interpreter=" + sys.executable, *arguments),
+        ],
         {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "false"},
     )
     head, brace, rest = done.stdout.partition("=> {")
@@ -146,5 +147,5 @@ def ansible_playbook(*arguments: str, extra_env: Optional[Mapping[str, str]] = N
 def run_command(words: Sequence[str], extra_env: Optional[Mapping[str, str]] = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(words), cwd=CHECKOUT, env=ansible_environment(extra_env), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout,
+        capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip

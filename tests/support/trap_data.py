@@ -30,11 +30,11 @@ BULK_SHARES = (
     ("openwebui_pain_points", 0.091),
     ("openwebui_careers", 0.097),
 )
-WORDS = (
-    "function pipeline model server collection vector search answer question user interface configuration default value "
-    "database document chunk embedding language metaphor frame reader project career interview system memory network "
-    "migration snapshot record identity relationship therapy humour analysis evidence citation source target plan"
-).split()
+_WORDS = """
+    function pipeline model server collection vector search answer question user interface configuration default value
+    database document chunk embedding language metaphor frame reader project career interview system memory network
+    migration snapshot record identity relationship therapy humour analysis evidence citation source target plan
+"""
 
 
 @dataclass
@@ -66,7 +66,7 @@ def vectors(count: int, dimension: int = DIMENSION, seed: int = 1) -> Any:
 
 def text(seed: int, characters: int) -> str:
     rng = np.random.default_rng(seed)
-    words = rng.choice(WORDS, characters // 5 + 1)
+    words = rng.choice(_WORDS.split(), characters // 5 + 1)
     return " ".join(words)[:characters]
 
 

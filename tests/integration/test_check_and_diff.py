@@ -1,0 +1,135 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Check mode and diff mode: the same answer as the run gives, and not one write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import trap_data
+from tests.support.case import Case
+from tests.support.counting_proxy import CountingProxy
+from tests.support.equality import contents_differences
+from tests.support.raw import Record
+from tests.support.run_module import run_module
+from tests.support.trap_data import CollectionData
+
+RECORDS = [Record("r%d" % n, row, "r", {"n": n}) for n, row in enumerate(trap_data.vectors(30))]
+
+
+@pytest.fixture
+def different(case: Case, target_proxy: CountingProxy) -> Case:
+    """Of `things` the target lacks 3, holds 2 otherwise and 1 more; of `others` it has nothing."""
+    trap_data.write(case.source, CollectionData("things", RECORDS))
+    trap_data.write(case.source, CollectionData("others", RECORDS[:7]))
+    there = RECORDS[3:28] + [record._replace(document="changed") for record in RECORDS[28:]] + [RECORDS[0]._replace(id="stranger")]
+    trap_data.write(case.target, CollectionData("things", there))
+    return case.through(target=target_proxy)
+
+
+def numbers(result: dict[str, Any]) -> dict[str, Any]:
+    """What a check and a run must agree on."""
+    return {name: result[name] for name in ("changed", "records", "migration_id") if name in result}
+
+
+def test_migrate(different: Case, target_proxy: CountingProxy) -> None:
+    before = different.target.contents()
+    checked = different.migrate(check=True, diff=True, prune=True)
+    assert target_proxy.writes == []
+    assert contents_differences(before, different.target.contents()) == []
+    assert checked["records"] == {"read": 37, "valid": 37, "invalid": 0, "added": 10, "changed": 2, "unchanged": 25, "deleted": 1}
+    shown = json.dumps(checked["diff"])
+    assert "+3 ~2 -1" in shown
+    assert "+7" in shown
+    assert all(record_id in shown for record_id in ("r0", "r28", "stranger"))
+
+    done = different.migrate(diff=True, prune=True)
+    assert numbers(done) == numbers(checked)
+    assert done["diff"] == checked["diff"]
+    assert different.differences() == []
+
+    again = different.migrate(check=True, diff=True, prune=True)
+    assert again["changed"] is False
+    assert "+0" not in json.dumps(again.get("diff", []))
+
+
+def test_no_diff_unless_wanted(different: Case) -> None:
+    assert "diff" not in different.migrate(check=True)
+
+
+def test_rollback(different: Case, target_proxy: CountingProxy) -> None:
+    different.snapshot(name="before")
+    saved = different.target.contents()
+    different.migrate(prune=True)
+    moved = different.target.contents()
+    target_proxy.reset()
+    checked = different.rollback(snapshot_id="latest", check=True, diff=True)
+    assert (checked["changed"], checked["verified"], target_proxy.writes) == (True, False, [])
+    assert contents_differences(moved, different.target.contents()) == []
+    shown = json.dumps(checked["diff"])
+    assert "+1 ~2 -3" in shown
+    assert "others" in shown
+    assert len(list((different.store / "snapshots").glob("*.tar.gz"))) == 1, "no safety snapshot in check mode"
+
+    done = different.rollback(snapshot_id="latest", diff=True)
+    assert (done["changed"], done["verified"]) == (True, True)
+    assert done["collections"] == checked["collections"]
+    assert contents_differences(saved, different.target.contents()) == []
+
+
+def test_snapshot(different: Case) -> None:
+    checked = different.snapshot(check=True, diff=True, name="one")
+    assert (checked["changed"], checked["records"]) == (True, 29)
+    assert list(different.store.rglob("*.tar.gz*")) == []
+    done = different.snapshot(name="one")
+    assert (done["changed"], done["records"]) == (True, 29)
+    assert different.snapshot(check=True, name="one")["changed"] is False
+    again = different.snapshot(name="one")
+    assert (again["changed"], again["path"]) == (False, done["path"])
+
+
+def test_snapshot_absent(different: Case) -> None:
+    path = Path(different.snapshot(name="one")["path"])
+    different.snapshot(name="two")
+    checked = different.snapshot(check=True, diff=True, name="one", state="absent")
+    assert (checked["changed"], path.exists()) == (True, True)
+    assert different.snapshot(name="one", state="absent")["changed"] is True
+    assert not path.exists()
+    assert different.snapshot(name="one", state="absent")["changed"] is False
+
+
+def test_snapshot_prune(different: Case) -> None:
+    for name in ("one", "two", "three"):
+        different.snapshot(name=name)
+    options = {"directory": str(different.store), "keep_max": 1, "retention_days": 0}
+    checked = run_module("snapshot_prune", options, check=True, diff=True)
+    assert (checked["changed"], len(checked["deleted"]), len(checked["kept"])) == (True, 2, 1)
+    assert len(list(different.store.rglob("*.tar.gz"))) == 3
+    done = run_module("snapshot_prune", options)
+    assert (done["deleted"], done["kept"]) == (checked["deleted"], checked["kept"])
+    assert len(list(different.store.rglob("*.tar.gz"))) == 1
+    assert run_module("snapshot_prune", options)["changed"] is False
+
+
+def test_modules_that_only_look(different: Case, target_proxy: CountingProxy) -> None:
+    different.snapshot()
+    target_proxy.reset()
+    for check in (False, True):
+        info = run_module("server_info", {**different.target_endpoint, "gather": ["health", "collections", "traps"]}, check=check)
+        assert (info["changed"], [c["name"] for c in info["collections"]]) == (False, ["things"])
+        assert run_module("snapshot_info", {"directory": str(different.store)}, check=check)["changed"] is False
+        assert run_module("audit_info", {"directory": str(different.store)}, check=check)["changed"] is False
+        assert different.validate(check=check)["changed"] is False
+    assert target_proxy.writes == []
+
+
+def test_validate_writes_no_report_in_check_mode(different: Case, tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    different.validate(check=True, report_directory=str(tmp_path / "reports"))
+    assert list((tmp_path / "reports").iterdir()) == []

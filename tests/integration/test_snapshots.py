@@ -1,0 +1,175 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Snapshots of real servers, and the way back: whole, in part, and to a moment."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import tarfile
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from tests.support import trap_data
+from tests.support.case import Case
+from tests.support.counting_proxy import CountingProxy
+from tests.support.equality import contents_differences
+from tests.support.raw import RawChroma, Record
+from tests.support.run_module import run_module
+from tests.support.trap_data import CollectionData
+
+
+@pytest.fixture
+def filled(case: Case) -> Case:
+    trap_data.build(case.target)
+    return case
+
+
+def test_manifest_and_archive_are_what_they_say(filled: Case) -> None:
+    taken = filled.snapshot(name="traps")
+    manifest = taken["snapshot"]
+    archive = Path(taken["path"])
+    assert re.fullmatch(r"snapshot_\d{8}_\d{6}_traps", manifest["snapshot_id"])
+    assert archive == filled.store / "snapshots" / (manifest["snapshot_id"] + ".tar.gz")
+    assert archive.stat().st_mode & 0o777 == 0o600
+    contents = filled.target.contents()
+    assert {name: found["total_documents"] for name, found in manifest["collections"].items()} == {
+        name: len(found.records) for name, found in contents.items()
+    }
+    assert manifest["total_chunks"] == sum(len(found.records) for found in contents.values())
+    assert manifest["total_collections"] == len(contents)
+    assert manifest["status"] == "verified"
+    assert manifest["chromadb_url"] == filled.target.url
+    stored = json.loads((filled.store / "manifests" / (manifest["snapshot_id"] + ".json")).read_text())
+    assert {key: stored[key] for key in ("snapshot_id", "total_chunks", "checksum_sha256")} == {
+        key: manifest[key] for key in ("snapshot_id", "total_chunks", "checksum_sha256")
+    }
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == manifest["checksum_sha256"]
+    assert len(gzip.decompress(archive.read_bytes())) > 0
+    with tarfile.open(archive, "r:gz") as whole, tarfile.open(archive, "r|gz") as streamed:
+        assert whole.getnames() == [member.name for member in streamed]
+    assert list(filled.store.rglob("*.partial*")) == []
+
+
+def test_two_snapshots_of_an_unchanged_server_have_equal_digests(filled: Case) -> None:
+    first, second = filled.snapshot(name="one")["snapshot"], filled.snapshot(name="two")["snapshot"]
+    digests = [{name: found["digest"] for name, found in manifest["collections"].items()} for manifest in (first, second)]
+    assert digests[0] == digests[1]
+    assert all(digests[0].values())
+
+
+def test_empty_database(case: Case) -> None:
+    taken = case.snapshot()
+    assert (taken["records"], taken["snapshot"]["total_collections"]) == (0, 0)
+    trap_data.write(case.target, CollectionData("late", [Record("x", trap_data.vectors(1)[0])]))
+    case.rollback(snapshot_id="latest")
+    assert case.target.names() == []
+
+
+def test_after_the_loss_of_everything(filled: Case) -> None:
+    before = filled.target.contents()
+    filled.snapshot()
+    for name in filled.target.names():
+        filled.target.delete_collection(name)
+    result = filled.rollback(snapshot_id="latest")
+    assert (result["changed"], result["verified"]) == (True, True)
+    assert contents_differences(before, filled.target.contents()) == []
+
+
+def test_collection_with_another_dimension_and_distance_in_its_place(filled: Case) -> None:
+    before = filled.target.contents()
+    filled.snapshot()
+    filled.target.delete_collection("traps-ids")
+    rows = trap_data.vectors(4, dimension=3)
+    impostor = CollectionData("traps-ids", [Record("i%d" % n, row) for n, row in enumerate(rows)], {"hnsw:space": "cosine"})
+    trap_data.write(filled.target, impostor)
+    filled.rollback(snapshot_id="latest")
+    assert contents_differences(before, filled.target.contents()) == []
+
+
+def test_collections_keep_their_uuid_where_only_records_changed(filled: Case) -> None:
+    before = {collection["name"]: collection["id"] for collection in filled.target.collections()}
+    filled.snapshot()
+    ids = filled.target.collection("traps-uris")["id"]
+    filled.target.delete(ids, ["u0", "u1"])
+    filled.rollback(snapshot_id="latest", strategy="in_place")
+    assert {collection["name"]: collection["id"] for collection in filled.target.collections()} == before
+
+
+def test_partial_rollback_touches_nothing_else(filled: Case) -> None:
+    before = filled.target.contents()
+    filled.snapshot()
+    for name in ("traps-uris", "traps-documents"):
+        collection = filled.target.collection(name)["id"]
+        filled.target.delete(collection, filled.target.get(collection)["ids"][:2])
+    trap_data.write(filled.target, CollectionData("newer", [Record("x", trap_data.vectors(1)[0])]))
+    result = filled.rollback(snapshot_id="latest", collections=["traps-uris"])
+    assert (result["rollback_type"], [row["name"] for row in result["collections"]]) == ("partial", ["traps-uris"])
+    after = filled.target.contents()
+    assert contents_differences({"traps-uris": before["traps-uris"]}, {"traps-uris": after["traps-uris"]}) == []
+    assert len(after["traps-documents"].records) == len(before["traps-documents"].records) - 2
+    assert "newer" in after
+
+
+@pytest.mark.parametrize(("remove", "stays"), [(None, False), (True, False), (False, True)])
+def test_collections_that_came_later(remove: Optional[bool], stays: bool, filled: Case) -> None:
+    filled.snapshot()
+    trap_data.write(filled.target, CollectionData("newer", [Record("x", trap_data.vectors(1)[0])]))
+    options: dict[str, Any] = {} if remove is None else {"remove_extra_collections": remove}
+    filled.rollback(snapshot_id="latest", **options)
+    assert ("newer" in filled.target.names()) is stays
+
+
+def test_safety_snapshot_brings_the_damage_back(filled: Case) -> None:
+    filled.snapshot(name="good")
+    collection = filled.target.collection("traps-metadata")["id"]
+    filled.target.update(collection, ids=["m05"], documents=["damaged"])
+    damaged = filled.target.contents()
+    filled.rollback(snapshot_id="latest")
+    taken = run_module("snapshot_info", {"directory": str(filled.store)})["snapshots"]
+    assert len(taken) == 2
+    safety = next(one["snapshot_id"] for one in taken if not one["snapshot_id"].endswith("_good"))
+    filled.rollback(snapshot_id=safety)
+    assert contents_differences(damaged, filled.target.contents()) == []
+
+
+def test_latest_is_of_the_same_database(filled: Case, target_server: object) -> None:
+    """A newer snapshot of another database in the same store is not what `latest` means here."""
+    mine = filled.snapshot(name="mine")["snapshot"]["snapshot_id"]
+    other = RawChroma(filled.target.url).fresh_database("other")
+    trap_data.write(other, CollectionData("foreign", [Record("x", trap_data.vectors(1)[0])]))
+    run_module("snapshot", {**other.endpoint, "directory": str(filled.store), "name": "theirs"})
+    before = filled.target.contents()
+    result = filled.rollback(snapshot_id="latest")
+    assert (result["snapshot_id"], result["changed"]) == (mine, False)
+    assert contents_differences(before, filled.target.contents()) == []
+
+
+def test_snapshot_restores_into_another_server(filled: Case, source_proxy: CountingProxy) -> None:
+    """The store holds one other server's snapshots only: `latest` is that one's."""
+    filled.snapshot()
+    run_module("rollback", {**filled.source.endpoint, "directory": str(filled.store), "snapshot_id": "latest"})
+    assert filled.differences() == []
+
+
+def test_what_was_done_is_in_the_audit(filled: Case) -> None:
+    snapshot_id = filled.snapshot()["snapshot"]["snapshot_id"]
+    filled.target.delete_collection("traps-uris")
+    filled.rollback(snapshot_id=snapshot_id, reason="A test wanted it", trigger="automatic")
+    audit = run_module("audit_info", {"directory": str(filled.store)})
+    assert audit["chain_intact"] is True
+    mine = [entry for entry in audit["entries"] if entry.get("snapshot_id") == snapshot_id and entry["action"] == "rollback"]
+    assert {"initiated", "completed"} <= {entry["status"] for entry in mine}
+    assert all(entry["trigger"] == "automatic" for entry in mine)
+    assert "A test wanted it" in json.dumps(mine)
+    assert run_module("audit_info", {"directory": str(filled.store), "limit": 1})["entries"] == audit["entries"][:1]
+
+    log = next(filled.store.rglob("rollback_audit.jsonl"))
+    log.write_text(log.read_text().replace("A test wanted it", "Somebody else did"))
+    assert run_module("audit_info", {"directory": str(filled.store)})["chain_intact"] is False

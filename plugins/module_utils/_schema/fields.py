@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Mapping, Optional
 
 from .._errors import UsageError
-from .reasons import Reason, shown
+from .._records.reasons import Reason, shown
 from .shape import check_shape
 
 STRING, INTEGER, NUMBER, BOOLEAN = "string", "integer", "number", "boolean"

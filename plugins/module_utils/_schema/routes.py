@@ -14,7 +14,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from .._errors import UsageError
 from .._records.collection_name import collection_name_fault
-from .reasons import shown
+from .._records.reasons import shown
 from .shape import check_shape
 
 _ROUTES = json.dumps({

@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from .._errors import UsageError
 from .._libraries import fastjsonschema
-from .reasons import shown
+from .._records.reasons import shown
 
 _TYPES = {"object": "a mapping", "array": "a list", "string": "text", "number": "a number", "boolean": "true or false"}
 

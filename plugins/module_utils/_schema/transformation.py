@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from .._errors import UsageError
+from .._records.reasons import Reason
 from . import fields as rules
 from .corrections import Corrections, corrected
 from .fields import Field, Schema, fields_for, value_fault
-from .reasons import Reason
 from .routes import Route, needs_metadata, reachable_targets
 
 FAIL, PREFIX = "fail", "prefix"

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.fields import Field, fields_for, parse_schema, value_fault
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.reasons import count_reasons
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.reasons import count_reasons
 
 
 def one_field(**rules):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection infrafabric.chromadb
 
-"""Why a record is invalid: sentences for people that programs can count."""
+"""Why a record is refused, by the schema or by the server that it should go to: sentences for people that programs can count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _LONGEST_VALUE = 60
 class Reason(str):
     """The sentence "FIELD: words", which also knows its field and its kind.
 
-    code  stable: missing, wrong_type, not_finite, not_in_enum, below_minimum, above_maximum, pattern
+    code  stable; from a schema: missing, wrong_type, not_finite, not_in_enum, below_minimum, above_maximum, pattern;
+          from a server: see `held_values`
     kind  "FIELD code": equal for all records that suffer from the same thing
     """
 

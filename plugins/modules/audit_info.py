@@ -68,17 +68,42 @@ entries:
       returned: success
       sample: completed
     trigger:
-      description: V(manual), V(automatic) or V(time-based).
+      description: V(manual), V(automatic) or V(time_based).
       type: str
       returned: success
       sample: manual
+    reason:
+      description: Why it was done, where somebody gave a reason.
+      type: str
+      returned: success
+      sample: The validation said no_go
     user:
       description: Who did it.
       type: str
       returned: success
+      sample: maria
+    become_user:
+      description: The user whose rights were used, if it is another one.
+      type: str
+      returned: success
       sample: chroma
+    controller:
+      description: The address that this user came from.
+      type: str
+      returned: success
+      sample: 192.0.2.5
+    run_id:
+      description: Names the run. The entries of its begin and of its end have the same.
+      type: str
+      returned: success
+      sample: 0f4c1e6a5d7b4f0e9a3c2b1d8e7f6a5c
+    dry_run:
+      description: Whether it was a run that changes nothing.
+      type: bool
+      returned: success
+      sample: false
     rollback_type:
-      description: V(full), V(partial) or V(point-in-time).
+      description: V(full), V(partial) or V(point_in_time).
       type: str
       returned: success
       sample: full
@@ -99,6 +124,12 @@ entries:
       type: str
       returned: success
       sample: ""
+    details:
+      description: What else is worth keeping, for example the id of the safety snapshot.
+      type: dict
+      returned: success
+      sample:
+        safety_snapshot_id: snapshot_20260102_040506
     rollback_success:
       description: Whether the rollback reached its end, verified.
       type: bool

@@ -227,6 +227,19 @@ collections:
       type: str
       returned: success
       sample: sergio_corpus
+    sources:
+      description: The source collections whose records go to it.
+      type: list
+      elements: str
+      returned: success
+      sample:
+        - openwebui_core
+        - openwebui_docs
+    created:
+      description: Whether the collection was created, in check mode would be.
+      type: bool
+      returned: success
+      sample: true
     added:
       description: Records that were added to it.
       type: int
@@ -251,10 +264,10 @@ invalid_sample:
   description: The first records that were not accepted.
   type: list
   elements: dict
-  returned: success
+  returned: success, and when the module fails because of them
   contains:
-    source_collection:
-      description: The collection that the record is in.
+    collection:
+      description: The source collection that the record is in.
       type: str
       returned: success
       sample: openwebui_docs

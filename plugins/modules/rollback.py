@@ -164,6 +164,32 @@ verified:
   type: bool
   returned: success
   sample: true
+safety_snapshot_id:
+  description: The snapshot that was taken of the database as it was before. None if nothing had to be changed, in check mode, and without O(safety_snapshot).
+  type: str
+  returned: success
+  sample: snapshot_20260102_040506
+phases:
+  description: What the time was spent on.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The name of the phase.
+      type: str
+      returned: success
+      sample: compare
+    seconds:
+      description: How long was worked on it.
+      type: float
+      returned: success
+      sample: 2.713
+    records:
+      description: How many records it handled.
+      type: int
+      returned: success
+      sample: 6535
 seconds:
   description: How long it took.
   type: float

@@ -75,6 +75,11 @@ server:
       type: str
       returned: success
       sample: 1.0.0
+    generation:
+      description: The generation of servers that it belongs to, by what it can do.
+      type: str
+      returned: success
+      sample: 1.x
     api:
       description: The API that is used to talk to it.
       type: str
@@ -145,21 +150,26 @@ traps:
       description: The name of the trap.
       type: str
       returned: success
-      sample: big_integers
+      sample: canonical_metadata
     collection:
       description: The collection that has it.
       type: str
       returned: success
       sample: openwebui_core
     ids:
-      description: Ids of records that have it, or the first of them.
+      description: The ids of the first records that have it.
       type: list
       elements: str
       returned: success
       sample:
         - chunk-0017
+    count:
+      description: How many records have it.
+      type: int
+      returned: success
+      sample: 1
     severity:
-      description: V(info), V(warning) or V(error).
+      description: V(error) if another server would refuse it, V(warning) if it would only keep it in another form.
       type: str
       returned: success
       sample: warning
@@ -167,7 +177,7 @@ traps:
       description: What to do.
       type: str
       returned: success
-      sample: Give these keys another value through corrections.
+      sample: Chroma 1.x keeps these values in another form (-0.0 as 0.0, {} as null); they are compared in that form.
 seconds:
   description: How long it took.
   type: float

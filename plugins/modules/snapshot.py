@@ -67,11 +67,11 @@ options:
     description: How many records are read at once. Without it, what suits the server.
     type: int
   retention_days:
-    description: How many days this snapshot is kept at least. M(infrafabric.chromadb.snapshot_prune) reads it from the manifest.
+    description: How many days a snapshot is kept. Taking one deletes those that are older.
     type: int
     default: 7
   keep_min:
-    description: How many verified snapshots are left at least when snapshots are removed.
+    description: How many verified snapshots are kept at least, however old they are.
     type: int
     default: 1
   require_consistent:
@@ -117,7 +117,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 snapshot:
-  description: The manifest of the snapshot. In check mode, and with O(state=absent), what is known of it.
+  description:
+    - The manifest of the snapshot, without its list of archive entries.
+    - None in check mode when the snapshot would be taken, and with O(state=absent) when there is none.
   type: dict
   returned: success
   contains:
@@ -182,22 +184,37 @@ snapshot:
       returned: success
       sample: verified
     consistency:
-      description: Whether the records stood still while they were read. V(fuzzy) if not.
+      description: Whether the records stood still while they were read.
+      type: dict
+      returned: success
+      contains:
+        state:
+          description: V(consistent) or V(fuzzy).
+          type: str
+          returned: success
+          sample: consistent
+        changed_ids:
+          description: The first ids that moved, by collection.
+          type: dict
+          returned: success
+          sample: {}
+    manifest_sha256:
+      description: The checksum of the manifest. Kept elsewhere, it proves later that nobody replaced the snapshot.
       type: str
       returned: success
-      sample: consistent
+      sample: 5b0e4d7c9a2f6813be70d5c4a1f39e8276d0c5b4a3f2e1d09c8b7a6f5e4d3c2b
     retention_until:
       description: Until when it is kept at least.
       type: str
       returned: success
       sample: "2026-01-09T03:04:05Z"
 path:
-  description: The archive.
+  description: The archive. None when RV(snapshot) is.
   type: str
   returned: success
   sample: /var/lib/chromadb/snapshots/snapshots/snapshot_20260102_030405_before_upgrade.tar.gz
 records:
-  description: How many records the snapshot holds.
+  description: How many records the snapshot holds, in check mode would hold.
   type: int
   returned: success
   sample: 9832

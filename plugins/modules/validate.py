@@ -92,15 +92,15 @@ options:
         type: float
         default: 30
       max_latency_ms:
-        description: The time that a search may take, in milliseconds.
+        description: The time that 95 of 100 searches may take at most, in milliseconds.
         type: float
         default: 500
       min_queries_per_second:
-        description: The number of searches that the target must answer in a second.
+        description: The number of searches that the target must answer in a second, one after the other.
         type: float
         default: 10
       max_mean_difference:
-        description: The difference between the means of all embeddings.
+        description: The greatest difference between the means of all embeddings, in any dimension.
         type: float
         default: 0.01
       max_type_mismatch_percent:
@@ -108,7 +108,7 @@ options:
         type: float
         default: 5
       max_invalid_citation_percent:
-        description: Citations that are none, in percent.
+        description: Values that do not have the form that the schema's C(pattern) asks for, in percent of those that are not empty.
         type: float
         default: 10
   report_directory:
@@ -202,10 +202,12 @@ checks:
       returned: success
       sample: 5.0
     details:
-      description: What it consists of, with ids of records where there are any to name.
+      description: A C(summary) for people, the C(unit) of the figure, and what is particular to the check, with ids of records where there are any to name.
       type: dict
       returned: success
-      sample: {}
+      sample:
+        summary: All 9,832 records are as they should be.
+        unit: records
 data_loss_percent:
   description: Lost records, in percent of the source's valid ones.
   type: float

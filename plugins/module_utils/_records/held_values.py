@@ -100,9 +100,13 @@ def canonical_metadata(metadata: Optional[Metadata], capabilities: Capabilities)
 
 def _canonical_list(values: list[Any]) -> list[Any]:
     kinds = set(map(type, values))
-    if kinds in ({float}, {int, float}) and (int in kinds or 0.0 in values):
+    if kinds in ({float}, {int, float}) and (int in kinds or 0.0 in values) and all(map(_is_exact_float, values)):
         return [float(value) + 0.0 for value in values]  # -0.0 + 0.0 is 0.0
     return values
+
+
+def _is_exact_float(value: float) -> bool:
+    return isinstance(value, float) or (SMALLEST_INTEGER <= value <= LARGEST_INTEGER and int(float(value)) == value)
 
 
 def _key_fault(key: str, capabilities: Capabilities) -> Optional[Reason]:
@@ -134,7 +138,7 @@ def _list_fault(key: str, values: list[Any], capabilities: Capabilities) -> Opti
     if kinds not in _LISTS:
         return Reason(key, "mixed_list", "is a list of different or nested types, which the target refuses")
     fault = next(filter(None, (_content_fault(key, value, capabilities) for value in values)), None)
-    if fault is None and len(kinds) > 1 and not all(float(value) == value for value in values):
+    if fault is None and len(kinds) > 1 and not all(map(_is_exact_float, values)):
         return Reason(key, "mixed_list", "mixes integers with other numbers, and the target would round one of the integers")
     return fault
 

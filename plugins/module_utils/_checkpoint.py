@@ -1,0 +1,133 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""The checkpoint of a migration: where it is, for people and for the next run, as small JSON files.
+
+Nothing is resumed from a checkpoint's figures: the next run compares, and sends what is missing. The checkpoint says
+that a migration is unfinished, and keeps another one, from elsewhere or with other rules, from being mixed into it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from ._errors import DiskError, UsageError
+from ._files import atomic_write
+
+PREFIX = "checkpoint_"
+SAVE_EVERY_SECONDS = 1.0
+ERRORS_KEPT = 20
+INITIALIZATION, EXPORT, TRANSFORM, VALIDATE, IMPORT, VERIFY = "initialization", "export", "transform", "validate", "import", "verify"
+COMPLETE, VALIDATION_FAILED, ERROR = "migration_complete", "validation_failed", "error"
+
+
+@dataclass
+class Checkpoint:
+    """The state of one migration into one target (and shard). Counts are records of the source."""
+
+    migration_id: str
+    source: str
+    target: str
+    transformation: str
+    shard: Optional[str]
+    timestamp: str = ""
+    phase: str = INITIALIZATION
+    total_chunks: int = 0
+    processed_chunks: int = 0
+    successful_chunks: int = 0
+    failed_chunks: int = 0
+    last_batch_index: int = -1
+    errors: list[str] = field(default_factory=list)
+    stats: dict[str, Any] = field(default_factory=dict)
+
+
+class CheckpointFile:
+    """Saves a checkpoint atomically, at most once a second unless told to."""
+
+    def __init__(self, path: Optional[str], checkpoint: Checkpoint, resumed: bool) -> None:
+        self.checkpoint = checkpoint
+        self.resumed = resumed
+        self._path = path
+        self._saved = 0.0
+
+    def save(self, phase: Optional[str] = None) -> None:
+        """Write the figures; a new phase is always written."""
+        now = time.monotonic()
+        new = phase is not None and phase != self.checkpoint.phase
+        if phase is not None:
+            self.checkpoint.phase = phase
+        if self._path is None or (not new and now - self._saved < SAVE_EVERY_SECONDS):
+            return
+        self._saved = now
+        self.checkpoint.timestamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        atomic_write(self._path, (json.dumps(asdict(self.checkpoint), indent=2, sort_keys=True) + "\n").encode())
+
+    def fail(self, message: str, phase: str = ERROR) -> None:
+        """Note why the migration stopped; it stays unfinished."""
+        self.checkpoint.errors = [*self.checkpoint.errors[-ERRORS_KEPT + 1 :], message]
+        self.save(phase)
+
+
+def begin_checkpoint(directory: str, source: str, target: str, transformation: str, shard: Optional[str], write: bool) -> CheckpointFile:
+    """The unfinished checkpoint of this migration, or a new one; with `write` false (check mode) nothing is saved.
+
+    DiskError for a missing or unwritable directory; UsageError where another migration into this target is unfinished.
+    """
+    _require_directory(directory)
+    for path in _newest_first(directory):
+        found = _load(path)
+        if found is None or found.target != target or found.shard != shard or found.phase == COMPLETE:
+            continue
+        if found.source != source or found.transformation != transformation:
+            what = "from another source" if found.source != source else "with another schema, other routes or other corrections"
+            raise UsageError(
+                f"The migration {found.migration_id} into {target} is unfinished and was started {what} ({found.source}). Finish it with its own options, "
+                f"or delete {path} to give it up.",
+                checkpoint=path,
+            )
+        return CheckpointFile(path if write else None, found, resumed=True)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
+    suffix = f"_shard_{shard.replace('/', '_of_')}" if shard else ""
+    path = _free_path(directory, stamp + suffix)
+    migration_id = "migration_" + os.path.basename(path)[len(PREFIX) : -len(".json")]
+    checkpoint = CheckpointFile(path if write else None, Checkpoint(migration_id, source, target, transformation, shard), resumed=False)
+    return checkpoint
+
+
+def _require_directory(directory: str) -> None:
+    if not os.path.isdir(directory):
+        raise DiskError(f"state_directory {directory} does not exist. Create it (mode 0700) for the user that runs the migration, or give another one.")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise DiskError(f"state_directory {directory} cannot be written by this user.")
+
+
+def _newest_first(directory: str) -> list[str]:
+    names = (name for name in os.listdir(directory) if name.startswith(PREFIX) and name.endswith(".json"))
+    return [os.path.join(directory, name) for name in sorted(names, reverse=True)]
+
+
+def _load(path: str) -> Optional[Checkpoint]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+        return Checkpoint(**{name: values[name] for name in Checkpoint.__dataclass_fields__})
+    except OSError as error:
+        raise DiskError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is no readable checkpoint. Delete it: nothing is lost, the migration compares before it writes.") from None
+
+
+def _free_path(directory: str, stamp: str) -> str:
+    path = os.path.join(directory, f"{PREFIX}{stamp}.json")
+    number = 2
+    while os.path.exists(path):
+        path = os.path.join(directory, f"{PREFIX}{stamp}_{number}.json")
+        number += 1
+    return path

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Where a server is and how to be let in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional
+from urllib.parse import urlsplit
+
+from ._errors import UsageError
+
+DEFAULT_URL = "http://localhost:8000"
+DEFAULT_TENANT = "default_tenant"
+DEFAULT_DATABASE = "default_database"
+TOKEN_HEADERS = ("authorization", "x-chroma-token")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One database on one server. `timeout` is in seconds, for one request; `retries` counts further tries of one request."""
+
+    url: str = DEFAULT_URL
+    tenant: str = DEFAULT_TENANT
+    database: str = DEFAULT_DATABASE
+    token: Optional[str] = field(default=None, repr=False)
+    token_header: str = "authorization"
+    username: Optional[str] = None
+    password: Optional[str] = field(default=None, repr=False)
+    headers: Optional[Mapping[str, str]] = field(default=None, repr=False)
+    validate_certs: bool = True
+    ca_path: Optional[str] = None
+    client_cert: Optional[str] = None
+    client_key: Optional[str] = None
+    timeout: float = 120.0
+    retries: int = 3
+
+    @property
+    def identity(self) -> str:
+        """Names the database without a secret: two endpoints with one identity are the same database."""
+        return f"{self.url} {self.tenant}/{self.database}"
+
+
+def parse_endpoint(options: Mapping[str, Any]) -> Endpoint:
+    """An endpoint from a module's options (absent ones may be None); UsageError names what cannot be right."""
+    given = {name: options[name] for name in Endpoint.__dataclass_fields__ if options.get(name) is not None}
+    given["url"] = normalized_url(str(given.get("url") or DEFAULT_URL))
+    if given.get("token") and given.get("username"):
+        raise UsageError("Both token and username are given; a server takes one of them.")
+    if bool(given.get("username")) != (given.get("password") is not None):
+        raise UsageError("username and password belong together; only one of them is given.")
+    if given.get("token_header", TOKEN_HEADERS[0]) not in TOKEN_HEADERS:
+        raise UsageError(f"token_header must be one of {', '.join(TOKEN_HEADERS)}.")
+    if given.get("timeout", 1) <= 0:
+        raise UsageError(f"timeout must be more than 0 seconds, not {given['timeout']}.")
+    if given.get("retries", 0) < 0:
+        raise UsageError(f"retries must not be negative, but is {given['retries']}.")
+    if given.get("client_key") and not given.get("client_cert"):
+        raise UsageError("client_key is given without client_cert.")
+    for name in ("ca_path", "client_cert", "client_key"):
+        if name in given and not os.path.exists(given[name]):
+            raise UsageError(f"{name}: {given[name]} does not exist.")
+    for name in ("tenant", "database"):
+        if name in given and (not given[name] or "/" in given[name]):
+            raise UsageError(f"{name} must be a name without slashes, not {given[name]!r}.")
+    return Endpoint(**given)
+
+
+def normalized_url(url: str) -> str:
+    """The URL as it is used and shown: lower-case scheme and host, no slash at the end, never a password."""
+    text = url.strip()
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"The URL cannot be read: {error}. Expected something like {DEFAULT_URL}.") from None
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        # The URL itself is not repeated here: it holds a password.
+        raise UsageError(f"The URL of host {parts.hostname} holds a user name or password. Use the options username and password, or token, instead.")
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"The URL {text!r} must start with http:// or https:// and name a host, like {DEFAULT_URL}.")
+    if parts.query or parts.fragment:
+        raise UsageError("The URL must not hold a query or a fragment: only scheme, host, port and, behind a proxy, a path.")
+    host = parts.hostname.lower()
+    if ":" in host:
+        host = f"[{host}]"
+    return f"{parts.scheme.lower()}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"

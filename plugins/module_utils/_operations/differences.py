@@ -1,0 +1,27 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""What Ansible's diff mode shows of a difference between record sets."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+from .._records.compare import Difference
+
+
+def record_diff(name: str, difference: Difference, fate: Optional[str], spec: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
+    """One collection: `+n ~n -n` with a few ids of each kind; `fate` is created, deleted or None."""
+    before, after = [], []
+    for part, (expected, actual) in spec.items():
+        before.append(f"{part}: {actual!r}")
+        after.append(f"{part}: {expected!r}")
+    held = difference.unchanged + difference.changed + difference.deleted
+    before.append("no collection" if fate == "created" else f"{held} records")
+    after.append("no collection" if fate == "deleted" else f"{difference.expected} records (+{difference.added} ~{difference.changed} -{difference.deleted})")
+    after.extend(f"+ {record_id!r}" for record_id in difference.added_ids)
+    after.extend(f"~ {record_id!r}" for record_id in difference.changed_ids)
+    before.extend(f"- {record_id!r}" for record_id in difference.deleted_ids)
+    return {"before_header": name, "after_header": name, "before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}

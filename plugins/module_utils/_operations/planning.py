@@ -1,0 +1,57 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Choose source collections and build the plan that migrate and validate share."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+from .._errors import UsageError
+from .._records.live import LiveCollection, Throttle
+from .._schema.corrections import parse_corrections
+from .._schema.fields import parse_schema
+from .._schema.plan import MigrationPlan, Shard
+from .._schema.routes import parse_routes
+from .._schema.transformation import Transformation
+from .._server.server import Server
+
+
+def select_collections(
+    server: Server, names: Optional[Sequence[str]], throttle: Optional[Throttle] = None, page: Optional[int] = None
+) -> list[LiveCollection]:
+    """The named collections of a server (None: all of them), by name; UsageError names those that are not there."""
+    stored = {collection.name: collection for collection in server.list_collections()}
+    if names is None:
+        chosen = sorted(stored)
+    else:
+        unknown = sorted(set(names) - set(stored))
+        if unknown:
+            raise UsageError(
+                f"{server.endpoint.identity} has no collection {', '.join(map(repr, unknown))}. It has: {', '.join(map(repr, sorted(stored))) or 'none'}.", collections=unknown
+            )
+        chosen = sorted(set(names))
+    return [LiveCollection(server, stored[name], throttle, page) for name in chosen]
+
+
+def make_plan(
+    source: Server,
+    target: Server,
+    *,
+    collections: Optional[Sequence[str]],
+    routes: Any,
+    schema: Optional[Mapping[str, Any]],
+    corrections: Any,
+    on_collision: str,
+    shard: Optional[Shard] = None,
+    throttle: Optional[Throttle] = None,
+) -> MigrationPlan:
+    """Parse the rules and choose the source collections; UsageError for rules that cannot work."""
+    everything = select_collections(source, None, throttle)
+    chosen = everything if collections is None else select_collections(source, collections, throttle)
+    transformation = Transformation(
+        parse_schema(schema), parse_routes(routes), parse_corrections(corrections), on_collision, [collection.name for collection in everything]
+    )
+    return MigrationPlan(chosen, transformation, target.capabilities, shard)

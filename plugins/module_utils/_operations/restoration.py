@@ -1,0 +1,194 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""One collection on its way back to what a snapshot says."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterator, Optional
+
+from .._archive.reader import SnapshotRecordSet
+from .._errors import DriftError, InvalidDataError
+from .._journal import Journal
+from .._progress import Progress
+from .._records.collection_changes import create, fixed_differences, mend, remove
+from .._records.compare import UNCHANGED, Counterpart, Difference
+from .._records.held_values import canonical_metadata, problems
+from .._records.id_sets import IdSets
+from .._records.live import LiveCollection
+from .._records.read_ahead import read_ahead
+from .._records.reconcile import Reconciler
+from .._records.record_batch import RecordBatch
+from .._records.spec_translation import spec_differences
+from .._server.capabilities import Capabilities
+from .._server.server import Server, StoredCollection
+
+BATCH_SIZE = 1000
+# Up to this part of its records, a damaged collection is mended by asking the archive for single records.
+MENDED_BY_ID = 0.5
+
+
+class Restoration:
+    """Compared first (nothing is written), then applied.
+
+    in_place  writes the difference; the collection keeps the id that clients hold
+    swap      builds the collection beside the live one and exchanges the names: needed where the distance differs, which
+              Chroma cannot change. A crash between the two renames is finished by the next run.
+    """
+
+    def __init__(
+        self, server: Server, records: SnapshotRecordSet, stored: dict[str, StoredCollection], snapshot_id: str, strategy: str, journal_directory: str
+    ) -> None:
+        self.server = server
+        self.records = records
+        self.difference = Difference()
+        self.spec_differences: dict[str, tuple[Any, Any]] = {}
+        self.written = 0
+        self._beside = f"{self.name}__rb_{snapshot_id}"
+        self._aside = f"{self.name}__old_{snapshot_id}"
+        self._stored = stored.get(self.name)
+        self._built = stored.get(self._beside)
+        self._left = stored.get(self._aside)
+        self._strategy = strategy
+        self._journal = os.path.join(journal_directory, "rollback_journal.jsonl")
+        self._ids = IdSets()
+        self._counterpart: Optional[Counterpart] = None
+        self._replace = False
+
+    @property
+    def name(self) -> str:
+        return self.records.spec.name
+
+    @property
+    def missing(self) -> bool:
+        return self._stored is None
+
+    @property
+    def changed(self) -> bool:
+        return self.missing or bool(self.spec_differences) or not self.difference.empty or self._built is not None or self._left is not None
+
+    @property
+    def swaps(self) -> bool:
+        return self._replace
+
+    @property
+    def helper_names(self) -> tuple[str, str]:
+        """The collections that exist only while this one is swapped."""
+        return self._beside, self._aside
+
+    def close(self) -> None:
+        self._ids.close()
+        if self._counterpart is not None:
+            self._counterpart.close()
+
+    def result(self) -> dict[str, Any]:
+        difference = self.difference
+        return {"name": self.name, "added": difference.added, "changed": difference.changed, "deleted": difference.deleted, "unchanged": difference.unchanged}
+
+    def compare(self, progress: Progress) -> None:
+        """Hold every record of the snapshot against the live one, and against what the server can hold at all."""
+        live = None if self._stored is None else LiveCollection(self.server, self._stored)
+        if live is not None:
+            self.spec_differences = spec_differences(self.records.spec, live.spec, self.server.capabilities)
+            self._replace = bool(fixed_differences(self.spec_differences))
+            if self._replace and self._strategy == "in_place":
+                raise DriftError(
+                    f"Collection {self.name!r} cannot be brought back in place: {'; '.join(fixed_differences(self.spec_differences))}. Use strategy: auto or swap.",
+                    collection=self.name,
+                )
+        self._counterpart = Counterpart(live, self.records.spec.space)
+        for batch in read_ahead(self._held(self.records.batches())):
+            compared = self._counterpart.compare(batch)
+            self.difference.count(compared)
+            self._ids.add("differing", [batch.ids[row] for row, status in enumerate(compared.status) if status != UNCHANGED])
+            progress.advance(len(batch))
+        for page in self._counterpart.surplus():
+            self.difference.count_deleted(page)
+        if self._strategy == "swap" and live is not None and not self.difference.empty:
+            self._replace = True
+
+    def _held(self, batches: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
+        for batch in batches:
+            yield held_batch(self.name, batch, self.server.capabilities)
+
+    def apply(self) -> None:
+        """Write the difference and prove it: each written record is read back, each other one was compared, and the ids are listed again."""
+        if self._replace or (self.missing and self._built is not None):
+            self._swap()
+        else:
+            self._write_in_place()
+        for leftover in (self._built, self._left):
+            if leftover is not None:
+                remove(self.server, leftover)
+
+    def _write_in_place(self) -> None:
+        if self._stored is None:
+            stored = create(self.server, self.records.spec)
+        elif self.spec_differences:
+            stored = mend(self.server, self._stored, self.records.spec, self.spec_differences)
+        else:
+            stored = self._stored
+        self._reconcile(LiveCollection(self.server, stored), fresh=self._stored is None)
+
+    def _reconcile(self, live: LiveCollection, fresh: bool) -> None:
+        counterpart = Counterpart(live, self.records.spec.space)
+        try:
+            with Journal(self._journal) as journal, Reconciler(live, self.records.spec.space, BATCH_SIZE, journal) as reconciler:
+                whole = fresh or self._ids.count("differing") > MENDED_BY_ID * self.records.count
+                for batch in read_ahead(self._held(self.records.batches() if whole else self._differing())):
+                    reconciler.apply(counterpart.compare(batch))
+                reconciler.finish()
+                reconciler.delete(counterpart.surplus() if whole else self._surplus())
+                self.written = reconciler.written
+        finally:
+            counterpart.close()
+        self._require_same_ids(live)
+
+    def _differing(self) -> Iterator[RecordBatch]:
+        for ids in self._ids.pages("differing", BATCH_SIZE):
+            yield self.records.fetch(ids)
+
+    def _surplus(self) -> Iterator[list[str]]:
+        assert self._counterpart is not None
+        return self._counterpart.surplus()
+
+    def _require_same_ids(self, live: LiveCollection) -> None:
+        ids = IdSets()
+        try:
+            ids.load("live", live.id_pages())
+            ids.load("snapshot", self.records.id_pages())
+            for one, other, words in (("snapshot", "live", "lacks"), ("live", "snapshot", "has gained")):
+                for page in ids.only_in(one, other, 10):
+                    raise DriftError(
+                        f"Collection {live.name!r} {words} {page[0]!r} after the rollback: somebody else writes there. Freeze the writers and run the same task again.",
+                        collection=live.name, ids=page,
+                    )
+        finally:
+            ids.close()
+
+    def _swap(self) -> None:
+        built = self._built
+        if built is None:
+            built = create(self.server, self.records.spec.renamed(self._beside))
+        self._reconcile(LiveCollection(self.server, built), fresh=True)
+        if self._stored is not None:
+            self.server.modify_collection(self._stored.id, name=self._aside)
+            self._left = self._stored
+        self.server.modify_collection(built.id, name=self.name)
+        self._built = None
+        self._left = self.server.find_collection(self._aside)
+
+
+def held_batch(collection: str, batch: RecordBatch, capabilities: Capabilities) -> RecordBatch:
+    """The records as a server with these capabilities holds them; InvalidDataError names the first that it cannot hold."""
+    for row, record_id in enumerate(batch.ids):
+        faults = problems(record_id, batch.documents[row], batch.metadatas[row], capabilities, batch.uris[row])
+        if batch.embedded is not None and not batch.embedded[row] and not capabilities.missing_vectors:
+            faults += ("embedding: missing, and this server cannot hold a record without one",)
+        if faults:
+            raise InvalidDataError(f"Record {record_id!r} of collection {collection!r} cannot be brought back to this server: {faults[0]}.", ids=[record_id])
+    metadatas = [canonical_metadata(metadata, capabilities) for metadata in batch.metadatas]
+    return RecordBatch(batch.ids, batch.embeddings, batch.documents, batch.uris, metadatas, batch.embedded)

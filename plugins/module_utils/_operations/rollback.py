@@ -1,0 +1,201 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Reconcile a server with a snapshot."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Optional, Sequence
+
+from .._archive.manifest import ServerIdentity
+from .._archive.reader import Snapshot, choose_snapshot, open_snapshot
+from .._archive.store import SnapshotStore, open_store
+from .._archive.verify import require_sound
+from .._audit import audited
+from .._endpoint import Endpoint
+from .._errors import DriftError, UsageError
+from .._lock import server_lock, store_lock
+from .._records.collection_changes import remove
+from .._records.compare import Difference
+from .._server.probe import connect
+from .._server.server import Server, StoredCollection
+from .differences import record_diff
+from .outcome import Context, Outcome
+from .restoration import Restoration
+from .snapshot import snapshot as take_snapshot
+
+TRIGGERS = ("manual", "automatic", "time_based")
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class _Extra:
+    """A collection that the snapshot does not have."""
+
+    stored: StoredCollection
+    records: int
+    difference: Difference = field(default_factory=Difference)
+
+
+def rollback(
+    endpoint: Endpoint,
+    *,
+    directory: str,
+    snapshot_id: Optional[str],
+    point_in_time: Optional[str],
+    collections: Optional[Sequence[str]],
+    strategy: str,
+    data_directory: Optional[str],
+    remove_extra_collections: Optional[bool],
+    safety_snapshot: bool,
+    discard_new_writes: bool,
+    trigger: str,
+    reason: Optional[str],
+    expected_manifest_sha256: Optional[str],
+    context: Context,
+) -> Outcome:
+    """Bring the database back to a snapshot; in check mode, say what that would change."""
+    if strategy == "files" or data_directory is not None:
+        raise UsageError("strategy: files (with data_directory) is not available yet; use auto, in_place or swap.")
+    if collections is not None and not collections:
+        raise UsageError("collections is an empty list: nothing would be brought back. Leave it out for all of them.")
+    store = open_store(directory, for_writing=not context.check_mode)
+    identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
+    chosen = choose_snapshot(store, snapshot_id, point_in_time=point_in_time, server=identity)
+    progress = context.progress
+    progress.declare("verify_snapshot", "compare", "safety_snapshot", "restore")
+    with ExitStack() as stack:
+        if not context.check_mode:
+            stack.enter_context(store_lock(directory, "rollback"))
+            stack.enter_context(server_lock(endpoint.identity, "rollback"))
+        with progress.phase("verify_snapshot"):
+            require_sound(store, chosen, expected_manifest_sha256=expected_manifest_sha256)
+        snapshot = stack.enter_context(open_snapshot(store, chosen))
+        server = connect(endpoint)
+        stack.callback(server.close)
+        full = collections is None
+        run = _Rollback(store, snapshot, server, strategy, full if remove_extra_collections is None else remove_extra_collections, context)
+        stack.callback(run.close)
+        run.compare(collections)
+        rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
+        if run.changed and not context.check_mode:
+            guard = _new_writes(store, snapshot, endpoint)
+            if guard and not discard_new_writes:
+                raise DriftError(
+                    f"A cutover to {endpoint.identity} was completed at {guard}, after {chosen} was taken: records that it has accepted since would be lost. "
+                    "Use discard_new_writes: true if that is meant; they are saved in a safety snapshot first.",
+                )
+            with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
+                entry.collections_affected = run.affected
+                if safety_snapshot or guard:
+                    entry.details["safety_snapshot_id"] = run.save(endpoint, directory)
+                server.http.patience = PATIENCE_SECONDS
+                run.apply()
+                entry.rollback_success = True
+        returns = {
+            "snapshot_id": chosen,
+            "rollback_type": rollback_type,
+            "strategy": run.strategy,
+            "collections": run.results(),
+            "verified": not context.check_mode,
+            "safety_snapshot_id": run.safety_snapshot_id,
+            "phases": [phase.as_dict() for phase in progress.phases],
+        }
+        return Outcome(run.changed, progress.seconds, returns, run.diff(), run.warnings)
+
+
+class _Rollback:
+    """All collections of one rollback: compared first, then changed."""
+
+    def __init__(self, store: SnapshotStore, snapshot: Snapshot, server: Server, strategy: str, remove_extra: bool, context: Context) -> None:
+        self.store = store
+        self.snapshot = snapshot
+        self.server = server
+        self.remove_extra = remove_extra
+        self.context = context
+        self.restorations: list[Restoration] = []
+        self.extras: list[_Extra] = []
+        self.safety_snapshot_id: Optional[str] = None
+        self.warnings: list[str] = []
+        self._asked = strategy
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.extras) or any(restoration.changed for restoration in self.restorations)
+
+    @property
+    def affected(self) -> list[str]:
+        return [restoration.name for restoration in self.restorations if restoration.changed] + [extra.stored.name for extra in self.extras]
+
+    @property
+    def strategy(self) -> str:
+        return "swap" if any(restoration.swaps for restoration in self.restorations) else "in_place"
+
+    def close(self) -> None:
+        for restoration in self.restorations:
+            restoration.close()
+
+    def compare(self, names: Optional[Sequence[str]]) -> None:
+        """Read both sides, without writing; afterwards it is known what would change."""
+        specs = {spec.name: spec for spec in self.snapshot.collections()}
+        unknown = sorted(set(names or ()) - set(specs))
+        if unknown:
+            raise UsageError(
+                f"{self.snapshot.manifest.snapshot_id} has no collection {', '.join(map(repr, unknown))}. It has: {', '.join(map(repr, sorted(specs))) or 'none'}."
+            )
+        stored = {collection.name: collection for collection in self.server.list_collections()}
+        wanted = sorted(specs if names is None else set(names))
+        self.context.progress.expect(sum(self.snapshot.manifest.records(name) for name in wanted))
+        with self.context.progress.phase("compare") as phase:
+            for name in wanted:
+                restoration = Restoration(self.server, self.snapshot.record_set(name), stored, self.snapshot.manifest.snapshot_id, self._asked, self.store.logs)
+                self.restorations.append(restoration)
+                restoration.compare(self.context.progress)
+                phase.records += restoration.difference.expected
+        helpers = {helper for restoration in self.restorations for helper in restoration.helper_names}
+        if self.remove_extra:
+            extra_names = sorted(set(stored) - set(specs) - helpers)
+            self.extras = [_Extra(stored[name], self.server.count(stored[name].id)) for name in extra_names]
+
+    def save(self, endpoint: Endpoint, directory: str) -> str:
+        """A snapshot of everything as it is now."""
+        with self.context.progress.phase("safety_snapshot"):
+            taken = take_snapshot(
+                endpoint, state="present", name=None, directory=directory, collections=None, method="records", data_directory=None, base=None,
+                batch_size=None, retention_days=None, keep_min=1, require_consistent=False, verify=True, encryption_key_file=None,
+                context=Context(False),
+            )
+        self.safety_snapshot_id = str(taken.returns["snapshot"]["snapshot_id"])
+        return self.safety_snapshot_id
+
+    def apply(self) -> None:
+        """Write what differs, and prove it."""
+        with self.context.progress.phase("restore") as phase:
+            for restoration in self.restorations:
+                if restoration.changed:
+                    restoration.apply()
+                    phase.records += restoration.written
+            for extra in self.extras:
+                extra.difference.deleted = remove(self.server, extra.stored)
+
+    def results(self) -> list[dict[str, Any]]:
+        restored = [restoration.result() for restoration in self.restorations]
+        gone = [{"name": extra.stored.name, "added": 0, "changed": 0, "deleted": extra.records, "unchanged": 0} for extra in self.extras]
+        return sorted(restored + gone, key=lambda result: str(result["name"]))
+
+    def diff(self) -> list[dict[str, str]]:
+        shown = [
+            record_diff(restoration.name, restoration.difference, "created" if restoration.missing else None, restoration.spec_differences)
+            for restoration in self.restorations
+            if restoration.changed
+        ]
+        return shown + [record_diff(extra.stored.name, Difference(deleted=extra.records), "deleted", {}) for extra in self.extras]
+
+
+def _new_writes(store: SnapshotStore, snapshot: Snapshot, endpoint: Endpoint) -> Optional[str]:
+    """When a cutover to this database was completed after the snapshot was taken, or None."""
+    return None

@@ -1,0 +1,81 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Look at a server without changing anything."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+from .._endpoint import Endpoint
+from .._errors import DriftError, LockedError, OperationError
+from .._records.live import LiveCollection
+from .._server.http import StatusError
+from .._server.probe import connect
+from .._server.server import Server
+from .outcome import Context, Outcome
+from .traps import find_traps
+
+HEALTH, COLLECTIONS, TRAPS = "health", "collections", "traps"
+
+
+def server_info(endpoint: Endpoint, *, gather: Sequence[str], expected_counts: Optional[Mapping[str, int]], context: Context) -> Outcome:
+    """What the server is, what it holds, and what of that another server would refuse or lose."""
+    server = connect(endpoint)
+    try:
+        returns: dict[str, Any] = {
+            "server": {
+                "version": server.version,
+                "generation": server.capabilities.generation,
+                "api": server.api,
+                "read_only": _read_only(server),
+                "max_batch_size": server.capabilities.max_batch,
+            }
+        }
+        live = [LiveCollection(server, stored) for stored in server.list_collections()] if expected_counts or set(gather) & {COLLECTIONS, TRAPS} else []
+        counts = {collection.name: collection.count() for collection in live}
+        if COLLECTIONS in gather:
+            returns["collections"] = [_described(collection, counts[collection.name]) for collection in live]
+        if TRAPS in gather:
+            context.progress.expect(sum(counts.values()))
+            returns["traps"] = [trap.as_dict() for trap in find_traps(live, context.progress)]
+        _require_counts(endpoint, counts, expected_counts or {})
+        return Outcome(False, context.progress.seconds, returns)
+    finally:
+        server.close()
+
+
+def _described(collection: LiveCollection, count: int) -> dict[str, Any]:
+    return {
+        "name": collection.name,
+        "id": collection.stored.id,
+        "count": count,
+        "dimension": collection.stored.dimension,
+        "space": collection.spec.space,
+        "metadata": collection.stored.metadata,
+        "configuration": collection.stored.configuration,
+    }
+
+
+def _read_only(server: Server) -> bool:
+    """Whether a write would be refused: asked with one that cannot change anything, a deletion in a collection that cannot exist."""
+    try:
+        server.delete("00000000-0000-0000-0000-000000000000", ["no record"])
+    except LockedError:
+        return True
+    except StatusError:
+        return False
+    except OperationError as error:
+        return error.failure_class == "auth"
+    return False
+
+
+def _require_counts(endpoint: Endpoint, counts: Mapping[str, int], expected: Mapping[str, int]) -> None:
+    wrong = {name: {"expected": int(number), "found": counts.get(name)} for name, number in expected.items() if counts.get(name) != int(number)}
+    if wrong:
+        words = "; ".join(
+            f"{name!r} should hold {entry['expected']} records and {'does not exist' if entry['found'] is None else 'holds ' + str(entry['found'])}" for name, entry in sorted(wrong.items())
+        )
+        raise DriftError(f"{endpoint.identity}: {words}.", counts=wrong)

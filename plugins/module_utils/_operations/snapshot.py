@@ -1,0 +1,196 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Read the server, write an archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Optional, Sequence
+
+from .._archive.manifest import Consistency, Manifest, ServerIdentity
+from .._archive.reader import find_named
+from .._archive.retention import delete_snapshot, prune
+from .._archive.store import SnapshotStore, new_snapshot_id, open_store, remove_partials
+from .._archive.verify import require_sound
+from .._archive.writer import ArchiveWriter
+from .._audit import audited
+from .._endpoint import Endpoint
+from .._errors import DriftError, UsageError
+from .._files import require_free_space
+from .._lock import store_lock
+from .._records.digest import CollectionDigest
+from .._records.live import LiveCollection
+from .._records.read_ahead import read_ahead
+from .._server.probe import connect
+from .._server.server import Server
+from .outcome import Context, Outcome
+from .planning import select_collections
+
+# A rough upper bound of what a record of 384 numbers and 500 characters needs, compressed.
+BYTES_BESIDE_VECTOR = 1500
+SPACE_FACTOR = 1.2
+
+
+@dataclass
+class _Taken:
+    """One collection in the archive."""
+
+    digest: str = ""
+    records: int = 0
+    moved: list[str] = field(default_factory=list)
+
+
+def snapshot(
+    endpoint: Endpoint,
+    *,
+    state: str,
+    name: Optional[str],
+    directory: str,
+    collections: Optional[Sequence[str]],
+    method: str,
+    data_directory: Optional[str],
+    base: Optional[str],
+    batch_size: Optional[int],
+    retention_days: Optional[int],
+    keep_min: int,
+    require_consistent: bool,
+    verify: bool,
+    encryption_key_file: Optional[str],
+    context: Context,
+) -> Outcome:
+    """Make a snapshot exist (or, with `state: absent`, be gone)."""
+    _refuse_what_is_missing(method, data_directory, base, encryption_key_file)
+    if state == "absent":
+        return _remove(endpoint, directory, name, context)
+    store = open_store(directory, for_writing=not context.check_mode)
+    identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
+    existing = None if name is None else find_named(store, name, identity)
+    if existing is not None:
+        require_sound(store, existing.snapshot_id)
+        return _outcome(False, store, existing, context)
+    server = connect(endpoint)
+    try:
+        chosen = select_collections(server, collections, page=batch_size)
+        total = sum(collection.count() for collection in chosen)
+        require_free_space(store.directory, int(SPACE_FACTOR * sum(_estimate(collection) for collection in chosen)))
+        context.progress.expect(total)
+        if context.check_mode:
+            return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
+        with store_lock(directory, "snapshot"):
+            remove_partials(store)
+            manifest = _take(server, store, identity, chosen, name, retention_days, require_consistent, verify, context)
+            pruned = prune(store, retention_days=retention_days, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
+        outcome = _outcome(True, store, manifest, context)
+        outcome.warnings.extend(pruned.warnings)
+        return outcome
+    finally:
+        server.close()
+
+
+def _take(
+    server: Server,
+    store: SnapshotStore,
+    identity: ServerIdentity,
+    chosen: Sequence[LiveCollection],
+    name: Optional[str],
+    retention_days: Optional[int],
+    require_consistent: bool,
+    verify: bool,
+    context: Context,
+) -> Manifest:
+    started = datetime.now(timezone.utc)
+    snapshot_id = new_snapshot_id(store, name, started)
+    moved: dict[str, list[str]] = {}
+    with audited(store.directory, "snapshot", snapshot_id=snapshot_id) as entry, ArchiveWriter(store, snapshot_id) as writer:
+        entry.collections_affected = [collection.name for collection in chosen]
+        for collection in chosen:
+            taken = _copy(collection, writer, context)
+            if require_consistent:
+                taken.moved.extend(_second_reading(collection, taken, context))
+            if taken.moved:
+                moved[collection.name] = taken.moved
+        if moved and require_consistent:
+            raise DriftError(
+                f"Collections {', '.join(sorted(moved))} were written to while they were read, and require_consistent is set. Freeze the writers and try again. No snapshot was made.",
+                changed_ids={collection: ids[:10] for collection, ids in moved.items()},
+            )
+        with context.progress.phase("verify" if verify else "finish"):
+            return writer.finish(
+                server=identity,
+                api=server.api,
+                version=server.version,
+                consistency=Consistency("fuzzy" if moved else "consistent", moved),
+                retention_days=retention_days,
+                name=name,
+                verify=verify,
+                started=started,
+            )
+
+
+def _copy(collection: LiveCollection, writer: ArchiveWriter, context: Context) -> _Taken:
+    digest = CollectionDigest()
+    writer.begin_collection(collection.spec)
+    with context.progress.phase("export") as phase:
+        for batch in read_ahead(collection.batches()):
+            digest.add(batch)
+            writer.add(batch)
+            phase.records += len(batch)
+            context.progress.advance(len(batch))
+    taken = _Taken(digest.hexdigest(), digest.records, list(collection.movement.ids))
+    writer.end_collection(taken.digest, taken.records)
+    return taken
+
+
+def _second_reading(collection: LiveCollection, taken: _Taken, context: Context) -> list[str]:
+    """Updates in place leave no trace in the ids: only reading everything again can tell."""
+    again = CollectionDigest()
+    with context.progress.phase("second_reading") as phase:
+        for batch in LiveCollection(collection.server, collection.stored).batches():
+            again.add(batch)
+            phase.records += len(batch)
+    return [] if again.hexdigest() == taken.digest else ["(the records differ between two readings)"]
+
+
+def _estimate(collection: LiveCollection) -> int:
+    return collection.count() * (4 * (collection.stored.dimension or 0) + BYTES_BESIDE_VECTOR)
+
+
+def _remove(endpoint: Endpoint, directory: str, name: Optional[str], context: Context) -> Outcome:
+    if name is None:
+        raise UsageError("state: absent needs the name of a snapshot.")
+    store = open_store(directory, for_writing=not context.check_mode)
+    found = find_named(store, name, ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database))
+    if found is None:
+        return Outcome(False, context.progress.seconds, {"snapshot": None, "path": None, "records": 0})
+    if not context.check_mode:
+        with store_lock(directory, "snapshot"), audited(directory, "delete_snapshot", snapshot_id=found.snapshot_id):
+            delete_snapshot(store, found.snapshot_id)
+    diff = {"before_header": found.snapshot_id, "after_header": found.snapshot_id, "before": f"{found.total_chunks} records\n", "after": "absent\n"}
+    return Outcome(True, context.progress.seconds, {"snapshot": found.summary(), "path": store.archive_path(found.snapshot_id), "records": found.total_chunks}, [diff])
+
+
+def _outcome(changed: bool, store: SnapshotStore, manifest: Manifest, context: Context) -> Outcome:
+    returns = {"snapshot": manifest.summary(), "path": store.archive_path(manifest.snapshot_id), "records": manifest.total_chunks}
+    diff = [_diff(manifest.snapshot_id, manifest.total_chunks, len(manifest.specs()))] if changed else []
+    warnings = []
+    if changed and manifest.values["consistency"]["state"] == "fuzzy":
+        warnings.append(f"{manifest.snapshot_id} is fuzzy: records moved while they were read; the manifest names them. Use require_consistent to refuse that.")
+    return Outcome(changed, context.progress.seconds, returns, diff, warnings)
+
+
+def _diff(name: str, records: int, collections: int) -> dict[str, Any]:
+    return {"before_header": name, "after_header": name, "before": "absent\n", "after": f"{records} records in {collections} collections\n"}
+
+
+def _refuse_what_is_missing(method: str, data_directory: Optional[str], base: Optional[str], encryption_key_file: Optional[str]) -> None:
+    if method != "records" or data_directory is not None:
+        raise UsageError("method: files (with data_directory) is not available yet; use method: records.")
+    if base not in (None, "none"):
+        raise UsageError("base: incremental snapshots are not available yet; use base: none.")
+    if encryption_key_file is not None:
+        raise UsageError("encryption_key_file: encrypted snapshots are not available yet.")
+

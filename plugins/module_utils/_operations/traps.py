@@ -1,0 +1,64 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""What another server would refuse, change or lose of what a collection holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Iterator, Sequence
+
+from .._libraries import np
+from .._progress import Progress
+from .._records.held_values import canonical_metadata, problems
+from .._records.live import LiveCollection
+from .._records.record_batch import RecordBatch
+from .._server.capabilities import CHROMA_1_5
+
+ERROR, WARNING = "error", "warning"
+IDS_KEPT = 20
+CORRECT = "Correct these records, or leave them out with on_invalid: skip."
+
+
+@dataclass
+class Trap:
+    """One kind of trouble in one collection; `ids` are the first records that have it, `count` how many there are."""
+
+    trap: str
+    collection: str
+    severity: str
+    advice: str
+    count: int = 0
+    ids: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"trap": self.trap, "collection": self.collection, "ids": list(self.ids), "count": self.count, "severity": self.severity, "advice": self.advice}
+
+
+def find_traps(collections: Sequence[LiveCollection], progress: Progress) -> list[Trap]:
+    """Read everything once; the traps by collection and kind."""
+    found: dict[tuple[str, str], Trap] = {}
+    for collection in collections:
+        for batch in collection.batches():
+            for row, trap, severity, advice in _batch_traps(batch):
+                entry = found.setdefault((collection.name, trap), Trap(trap, collection.name, severity, advice))
+                entry.count += 1
+                if len(entry.ids) < IDS_KEPT:
+                    entry.ids.append(batch.ids[row])
+            progress.advance(len(batch))
+    return [found[key] for key in sorted(found)]
+
+
+def _batch_traps(batch: RecordBatch) -> Iterator[tuple[int, str, str, str]]:
+    present = np.ones(len(batch), dtype=bool) if batch.embedded is None else batch.embedded
+    for row in np.flatnonzero(~present):
+        yield int(row), "missing_embedding", ERROR, f"Chroma 1.x holds no record without a vector. Embed these again. {CORRECT}"
+    for row in np.flatnonzero(present & ~np.isfinite(batch.embeddings).all(axis=1)):
+        yield int(row), "not_finite_embedding", ERROR, f"Chroma 1.x takes finite numbers only. {CORRECT}"
+    for row, record_id in enumerate(batch.ids):
+        for fault in problems(record_id, batch.documents[row], batch.metadatas[row], CHROMA_1_5, batch.uris[row]):
+            yield row, getattr(fault, "kind", str(fault).split(":", 1)[0]), ERROR, f"{fault}. {CORRECT}"
+        if canonical_metadata(batch.metadatas[row], CHROMA_1_5) is not batch.metadatas[row]:
+            yield row, "canonical_metadata", WARNING, "Chroma 1.x keeps these values in another form (-0.0 as 0.0, {} as null); they are compared in that form."

@@ -1,0 +1,273 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""A collection on a server, read so that every record arrives exactly once, or is named."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
+
+from .._errors import DriftError, IntegrityError
+from .._libraries import np
+from .._server.http import StatusError
+from .._server.server import Server, StoredCollection
+from .collection_spec import CollectionSpec
+from .id_sets import IdSets
+from .record_batch import RecordBatch, concatenate, empty_batch
+from .spec_translation import read_spec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# An id is small: listing takes large pages, so that a collection of usual size is listed by one request, at one moment.
+LISTED_AT_ONCE = 100_000
+READ_AT_ONCE = 1000
+# A page of vectors is at most about this many numbers (11 bytes each as JSON).
+NUMBERS_AT_ONCE = 1_000_000
+LISTING_ATTEMPTS = 5
+REREAD_ROUNDS = 3
+# Skipping rows costs the server time: above this, records are asked for by id.
+PAGED_UP_TO = 100_000
+SAMPLE_IDS = 100
+
+
+@dataclass
+class Movement:
+    """What changed in a collection while it was read. `unsettled` counts ids that still moved after the last round."""
+
+    appeared: int = 0
+    vanished: int = 0
+    unsettled: int = 0
+    ids: list[str] = field(default_factory=list)
+
+    def note(self, ids: Sequence[str]) -> None:
+        self.ids.extend(ids[: max(0, SAMPLE_IDS - len(self.ids))])
+
+
+class Throttle:
+    """Holds a reader down to so many records a second."""
+
+    def __init__(self, records_per_second: Optional[float]) -> None:
+        self._rate = records_per_second
+        self._next = time.monotonic()
+
+    def wait(self, records: int) -> None:
+        if self._rate is None:
+            return
+        now = time.monotonic()
+        if self._next > now:
+            time.sleep(self._next - now)
+        self._next = max(now, self._next) + records / self._rate
+
+
+class LiveCollection:
+    """A record set that is a collection on a server. `fetch` may be called from several threads.
+
+    `page` is the largest number of records in one read request, where the default is not wanted.
+    """
+
+    def __init__(self, server: Server, stored: StoredCollection, throttle: Optional[Throttle] = None, page: Optional[int] = None) -> None:
+        self.server = server
+        self.stored = stored
+        self.movement = Movement()
+        self._page = page or READ_AT_ONCE
+        self._throttle = throttle or Throttle(None)
+        self._spec: Optional[CollectionSpec] = None
+
+    @property
+    def name(self) -> str:
+        return self.stored.name
+
+    @property
+    def spec(self) -> CollectionSpec:
+        if self._spec is None:
+            self._spec = read_spec(self.server, self.stored)
+        return self._spec
+
+    @property
+    def page_size(self) -> int:
+        """Records in one read request, by the size of a vector."""
+        by_vector = NUMBERS_AT_ONCE // max(1, self.stored.dimension or 384)
+        return max(1, min(self._page, by_vector, self.server.capabilities.max_page))
+
+    def count(self) -> int:
+        return self.server.count(self.stored.id)
+
+    def id_pages(self) -> Iterator[list[str]]:
+        """Every id, asked for now. Each page begins with the last id of the one before: where it does not, rows moved
+        and the listing begins again."""
+        for _attempt in range(LISTING_ATTEMPTS):
+            pages = self._try_to_list()
+            if pages is not None:
+                yield from pages
+                return
+        raise DriftError(f"The ids of collection {self.name!r} on {self.server.endpoint.url} moved during {LISTING_ATTEMPTS} listings; freeze its writers and try again.")
+
+    def _try_to_list(self) -> Optional[list[list[str]]]:
+        if not self.server.capabilities.tenants:
+            # 0.3 knows no stable order: one request for everything.
+            return [self._ids(None, None)]
+        pages = [self._ids(LISTED_AT_ONCE, 0)]
+        listed = len(pages[0])
+        while len(pages[-1]) >= LISTED_AT_ONCE - 1 and listed:
+            page = self._ids(LISTED_AT_ONCE, listed - 1)
+            if not page or page[0] != pages[-1][-1]:
+                return None
+            pages.append(page[1:])
+            listed += len(page) - 1
+            if len(page) < LISTED_AT_ONCE:
+                break
+        return pages
+
+    def _ids(self, limit: Optional[int], offset: Optional[int]) -> list[str]:
+        answer = self.server.get(self.stored.id, (), limit=limit, offset=offset)
+        return list(answer["ids"])
+
+    def batches(self) -> Iterator[RecordBatch]:
+        """Every record once, as of about now: what appears meanwhile is read too, what vanishes is noted in `movement`."""
+        ids = IdSets()
+        try:
+            total = ids.load("listed", self.id_pages())
+            yield from self._listed_batches(ids, total)
+            yield from self._late_batches(ids)
+        finally:
+            ids.close()
+
+    def _listed_batches(self, ids: IdSets, total: int) -> Iterator[RecordBatch]:
+        paged = total <= PAGED_UP_TO and self.server.capabilities.tenants
+        offset = 0
+        for asked in ids.pages("listed", self.page_size):
+            self._throttle.wait(len(asked))
+            batch = None
+            if paged:
+                # Pages are cheaper than ids, and prove themselves: they hold the listed ids, or the collection moved.
+                batch = self._read_page(offset, asked)
+                paged = batch is not None
+            if batch is None:
+                batch = self.fetch(asked)
+            offset += len(asked)
+            self._note_vanished(asked, batch)
+            yield batch
+
+    def _late_batches(self, ids: IdSets) -> Iterator[RecordBatch]:
+        for _round in range(REREAD_ROUNDS):
+            ids.load("relisted", self.id_pages())
+            appeared = 0
+            for asked in ids.only_in("relisted", "listed", self.page_size):
+                appeared += len(asked)
+                self.movement.appeared += len(asked)
+                self.movement.note(asked)
+                ids.add("listed", asked)
+                yield self.fetch(asked)
+            if not appeared:
+                for gone in ids.only_in("listed", "relisted"):
+                    self.movement.vanished += len(gone)
+                    self.movement.note(gone)
+                return
+        self.movement.unsettled += appeared
+
+    def _note_vanished(self, asked: list[str], batch: RecordBatch) -> None:
+        if len(batch) != len(asked):
+            found = set(batch.ids)
+            self.movement.note([record_id for record_id in asked if record_id not in found])
+
+    def read_without_vectors(self, ids: Sequence[str]) -> RecordBatch:
+        """Documents, uris and metadata of the given ids; the batch has no vectors (dimension 0)."""
+        self._throttle.wait(len(ids))
+        include = ("documents", "metadatas", "uris") if self.server.capabilities.uris else ("documents", "metadatas")
+        return _in_order(self._decoded(self.server.get(self.stored.id, include, ids=ids), vectors=False), ids)
+
+    def fetch(self, ids: Sequence[str]) -> RecordBatch:
+        """The records of these ids that exist, in the order asked for."""
+        if not ids:
+            return empty_batch(self.stored.dimension or 0)
+        size = self.page_size
+        parts = [self._read_ids(list(ids[start : start + size])) for start in range(0, len(ids), size)]
+        return _in_order(concatenate(parts), ids)
+
+    def _read_page(self, offset: int, asked: list[str]) -> Optional[RecordBatch]:
+        try:
+            answer = self.server.get(self.stored.id, self._include(), limit=len(asked), offset=offset)
+        except StatusError:
+            return None
+        if answer["ids"] != asked or not _complete(answer):
+            return None
+        return self._decoded(answer)
+
+    def _read_ids(self, ids: list[str]) -> RecordBatch:
+        """Read by id; halves are asked for where the server fails or leaves vectors out, until the record is found."""
+        try:
+            answer = self.server.get(self.stored.id, self._include(), ids=ids)
+        except (StatusError, IntegrityError) as error:
+            if len(ids) > 1:
+                return self._read_halves(ids)
+            raise IntegrityError(
+                f"Record {ids[0]!r} of collection {self.name!r} on {self.server.endpoint.url} cannot be read: {error}", ids=ids, collection=self.name
+            ) from None
+        if _complete(answer):
+            return self._decoded(answer)
+        if len(answer["ids"]) > 1:
+            return self._read_halves(ids)
+        answer["embeddings"] = [None] * len(answer["ids"])
+        return self._decoded(answer)
+
+    def _read_halves(self, ids: list[str]) -> RecordBatch:
+        middle = len(ids) // 2
+        return concatenate([self._read_ids(ids[:middle]), self._read_ids(ids[middle:])])
+
+    def _include(self) -> tuple[str, ...]:
+        return ("embeddings", "documents", "metadatas", "uris") if self.server.capabilities.uris else ("embeddings", "documents", "metadatas")
+
+    def _decoded(self, answer: dict[str, Any], vectors: bool = True) -> RecordBatch:
+        ids = list(answer["ids"])
+        columns = {}
+        for name in ("documents", "uris", "metadatas"):
+            values = answer.get(name)
+            if values is not None and len(values) != len(ids):
+                raise IntegrityError(f"{self.server.endpoint.url} answers {len(values)} {name} for {len(ids)} ids of collection {self.name!r}.")
+            columns[name] = list(values) if values is not None else [None] * len(ids)
+        if vectors:
+            embeddings, embedded = _vectors(answer.get("embeddings") or [], self.stored.dimension or 0)
+        else:
+            embeddings, embedded = np.zeros((len(ids), 0), dtype="<f4"), None
+        return RecordBatch(ids, embeddings, columns["documents"], columns["uris"], columns["metadatas"], embedded)
+
+
+def _complete(answer: dict[str, Any]) -> bool:
+    """Whether there are as many vectors as ids; servers before 1.0 silently leave out those that they lack."""
+    vectors = answer.get("embeddings")
+    return vectors is not None and len(vectors) == len(answer["ids"])
+
+
+def _vectors(rows: list[Any], dimension: int) -> tuple[NDArray[np.float32], Optional[NDArray[np.bool_]]]:
+    """Float32 vectors, shape (n, dimension), and which rows have one (None: all). Numbers beyond float32 become infinite
+    and null becomes NaN, which no rule calls equal and every check refuses."""
+    if not rows:
+        return np.zeros((0, dimension), dtype="<f4"), None
+    with np.errstate(over="ignore"):
+        try:
+            array = np.asarray(rows, dtype="<f4")
+            if array.ndim == 2:
+                return array, None
+        except (TypeError, ValueError):
+            pass
+        widths = [len(row) for row in rows if row is not None]
+        width = max(widths) if widths else dimension
+        array = np.zeros((len(rows), width), dtype="<f4")
+        embedded = np.array([row is not None for row in rows], dtype=bool)
+        for place, row in enumerate(rows):
+            if row is not None:
+                values = np.array([np.nan if number is None else number for number in row], dtype="<f4")
+                array[place] = values if len(values) == width else np.nan
+    return array, embedded
+
+
+def _in_order(batch: RecordBatch, ids: Sequence[str]) -> RecordBatch:
+    if len(batch) == len(ids) and batch.ids == list(ids):
+        return batch
+    places = batch.positions()
+    return batch.select([places[record_id] for record_id in ids if record_id in places])

@@ -1,0 +1,208 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Requests to one server: kept-alive, bounded, retried with care, and every failure put into a class.
+
+No redirect is followed, no proxy or .netrc is taken from the environment, and no secret appears in a message.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any, Optional
+from urllib.parse import quote
+
+from .._endpoint import Endpoint
+from .._errors import AuthError, IntegrityError, LockedError, OperationError, TimeoutExceededError, TlsError, UnreachableError, VersionError
+from .._libraries import requests
+
+MAX_RESPONSE_BYTES = 1 << 30
+CHUNK_BYTES = 1 << 20
+CONNECT_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 5.0
+BUSY_STATUS = (429, 502, 503, 504)
+SHOWN_CHARACTERS = 300
+
+
+class StatusError(OperationError):
+    """The server answered with an error status that its caller may know how to handle."""
+
+    failure_class = "partial"
+
+    def __init__(self, message: str, status: int, reason: str) -> None:
+        super().__init__(message, status=status)
+        self.status = status
+        self.reason = reason
+
+
+class HttpClient:
+    """JSON over HTTP to one endpoint, usable from several threads.
+
+    patience  seconds for which a server that stops answering is waited for, beside the endpoint's retries;
+              0 until an operation that can be resumed raises it
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.patience = 0.0
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()
+
+    def call(self, method: str, path: str, body: Any = None, write: bool = False) -> Any:
+        """Send one request below the endpoint's URL and return the decoded answer.
+
+        `body` is encoded as JSON unless it is bytes already. `write` says that the request changes data: a server
+        that keeps answering 429 to it is read-only. Raises StatusError for any other status of 400 or more.
+        """
+        payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        attempt = 0
+        begun = time.monotonic()
+        while True:
+            attempt += 1
+            try:
+                return self._once(method, path, payload, write)
+            except (UnreachableError, _BusyError) as failure:
+                spent = time.monotonic() - begun
+                if attempt > self.endpoint.retries and spent >= self.patience:
+                    if isinstance(failure, _BusyError):
+                        raise failure.final() from None
+                    raise
+                pause = min(FIRST_PAUSE_SECONDS * 2 ** min(attempt - 1, 10), LONGEST_PAUSE_SECONDS)
+                time.sleep(failure.wait if isinstance(failure, _BusyError) and failure.wait is not None else pause)
+
+    def _once(self, method: str, path: str, payload: Optional[bytes], write: bool) -> Any:
+        url = self.endpoint.url + path
+        try:
+            response = self._session().request(
+                method, url, data=payload, timeout=(min(CONNECT_SECONDS, self.endpoint.timeout), self.endpoint.timeout), allow_redirects=False, stream=True
+            )
+            with response:
+                content = _read(response, url)
+        except requests.exceptions.SSLError as error:
+            raise TlsError(f"{self.endpoint.url}: the TLS connection is not trusted: {_reason(error)}. Give ca_path, or correct the host name in url.") from None
+        except requests.exceptions.ConnectTimeout:
+            raise UnreachableError(f"{self.endpoint.url} does not answer: no connection within {CONNECT_SECONDS:g} s. Check the address and the firewall.") from None
+        except requests.exceptions.ReadTimeout:
+            raise TimeoutExceededError(
+                f"{self.endpoint.url} took longer than {self.endpoint.timeout:g} s to answer {method} {path}. Raise timeout, or lower batch_size."
+            ) from None
+        except requests.exceptions.InvalidHeader:
+            raise AuthError("A header, token or password holds characters that HTTP does not allow.") from None
+        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
+            raise UnreachableError(f"{self.endpoint.url} does not answer: {_reason(error)}. Check that the server runs and the address is right.") from None
+        except requests.exceptions.RequestException as error:
+            raise UnreachableError(f"{self.endpoint.url}: the request failed: {type(error).__name__}.") from None
+        return self._decoded(method, path, response, content, write)
+
+    def _decoded(self, method: str, path: str, response: requests.Response, content: bytes, write: bool) -> Any:
+        status = response.status_code
+        if status >= 400:
+            reason = _server_words(content)
+            where = f"{self.endpoint.url} answered {status} to {method} {path}: {reason}"
+            if status in BUSY_STATUS:
+                raise _BusyError(where, status, reason, write, response.headers.get("Retry-After"))
+            if status == 403 and write and "ReadOnly" in reason:
+                raise LockedError(f"{self.endpoint.url} is held read-only: {reason}. Wait until the freeze is over.")
+            if status in (401, 403):
+                raise AuthError(f"{where}. Check token, token_header, username and password, and what this user may do.")
+            raise StatusError(where, status, reason)
+        if status >= 300:
+            raise VersionError(f"{self.endpoint.url} answers {method} {path} with a redirect, which is not followed. Give the server's own address as url.")
+        if not content:
+            return None
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise IntegrityError(f"{self.endpoint.url}: the answer to {method} {path} is no readable JSON ({type(error).__name__}).") from None
+
+    def _session(self) -> requests.Session:
+        session: Optional[requests.Session] = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = new_session(self.endpoint)
+            self._sessions.append(session)
+        return session
+
+
+class _BusyError(Exception):
+    """The server said that it is busy, or that it takes no writes; worth another try."""
+
+    def __init__(self, where: str, status: int, reason: str, write: bool, retry_after: Optional[str]) -> None:
+        super().__init__(where)
+        self.where, self.status, self.reason, self.write = where, status, reason, write
+        seconds = retry_after or ""
+        self.wait = min(float(seconds), LONGEST_PAUSE_SECONDS) if seconds.isdigit() else None
+
+    def final(self) -> OperationError:
+        if self.status == 429 and self.write:
+            return LockedError(f"{self.where}. The server takes no writes: it is read-only or overloaded.")
+        return UnreachableError(f"{self.where}. The server stays busy.")
+
+
+def new_session(endpoint: Endpoint) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.update({"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"})
+    session.headers.update(endpoint.headers or {})
+    if endpoint.token:
+        if endpoint.token_header == "x-chroma-token":
+            session.headers["X-Chroma-Token"] = endpoint.token
+        else:
+            session.headers["Authorization"] = f"Bearer {endpoint.token}"
+    if endpoint.username:
+        session.auth = (endpoint.username.encode(), (endpoint.password or "").encode())
+    session.verify = endpoint.ca_path if endpoint.ca_path and endpoint.validate_certs else endpoint.validate_certs
+    if endpoint.client_cert:
+        session.cert = (endpoint.client_cert, endpoint.client_key) if endpoint.client_key else endpoint.client_cert
+    return session
+
+
+def quoted(name: str) -> str:
+    """A name as one segment of a path."""
+    return quote(name, safe="")
+
+
+def _read(response: requests.Response, url: str) -> bytes:
+    chunks = []
+    size = 0
+    for chunk in response.iter_content(CHUNK_BYTES):
+        size += len(chunk)
+        if size > MAX_RESPONSE_BYTES:
+            raise IntegrityError(f"{url}: the answer is larger than {MAX_RESPONSE_BYTES} bytes and was not read to its end.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _server_words(content: bytes) -> str:
+    """What the server said is wrong, on one short line."""
+    text = content[:20_000].decode("utf-8", "replace")
+    try:
+        answer = json.loads(text)
+        if isinstance(answer, dict):
+            text = str(answer.get("message") or answer.get("error") or answer.get("detail") or text)
+            if answer.get("error") == "ReadOnly":
+                text = f"ReadOnly: {text}"
+    except (ValueError, RecursionError):
+        pass
+    line = " ".join(text.split())
+    return line[:SHOWN_CHARACTERS] or "no explanation"
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause, without the library's object names."""
+    cause: BaseException = error
+    while cause.args and isinstance(cause.args[0], BaseException):
+        cause = cause.args[0]
+    inner = getattr(cause, "reason", None)
+    if isinstance(inner, BaseException):
+        cause = inner
+    words = str(cause).rsplit(": ", 1)[-1]
+    return words[:SHOWN_CHARACTERS] or type(cause).__name__

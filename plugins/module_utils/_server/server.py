@@ -1,0 +1,228 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""One database on one Chroma server, in the words that all versions share."""
+
+from __future__ import annotations
+
+import base64
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
+from .._endpoint import Endpoint
+from .._errors import InvalidDataError
+from .capabilities import Capabilities
+from .http import HttpClient, StatusError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# The server takes 40 MiB; one MiB is left for what a proxy may add.
+MAX_BODY_BYTES = 39 * 1024 * 1024
+COLLECTIONS_PAGE = 500
+
+
+@dataclass(frozen=True)
+class StoredCollection:
+    """A collection as the server lists it."""
+
+    id: str
+    name: str
+    metadata: Optional[dict[str, Any]] = None
+    configuration: Optional[dict[str, Any]] = None
+    schema: Optional[dict[str, Any]] = None
+    dimension: Optional[int] = None
+
+
+@dataclass
+class RecordColumns:
+    """Records to be written: parallel columns, `n` rows; `embeddings` has shape (n, dimension), float32.
+
+    A metadata value of None asks the server to drop that key.
+    """
+
+    ids: Sequence[str]
+    embeddings: NDArray[np.float32]
+    documents: Sequence[Optional[str]]
+    uris: Sequence[Optional[str]]
+    metadatas: Sequence[Optional[dict[str, Any]]]
+
+
+class Server(ABC):
+    """One tenant and database of a server. Collections are addressed by the id that the server gave them."""
+
+    api: str = ""
+
+    def __init__(self, http: HttpClient, version: str, capabilities: Capabilities) -> None:
+        self.http = http
+        self.version = version
+        self.capabilities = capabilities
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.http.endpoint
+
+    def close(self) -> None:
+        self.http.close()
+
+    @abstractmethod
+    def _collections_path(self) -> str:
+        """The path of the collections of this database, below the endpoint's URL."""
+
+    @abstractmethod
+    def _scope(self) -> str:
+        """What follows the path of a request about collections, to name tenant and database; may be empty."""
+
+    @abstractmethod
+    def _items_path(self) -> str:
+        """The path below which one collection is found by its id."""
+
+    @abstractmethod
+    def _creation(self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]) -> dict[str, Any]:
+        """The body of a create request."""
+
+    def list_collections(self) -> list[StoredCollection]:
+        """All collections, by name."""
+        found: dict[str, StoredCollection] = {}
+        scope = self._scope()
+        joint = "&" if scope else "?"
+        offset = 0
+        while True:
+            page = self.http.call("GET", f"{self._collections_path()}{scope}{joint}limit={COLLECTIONS_PAGE}&offset={offset}")
+            for entry in page:
+                collection = _stored(entry)
+                found[collection.name] = collection
+            # Servers before 0.4 ignore limit and offset and answer with everything each time.
+            if len(page) != COLLECTIONS_PAGE:
+                break
+            offset += len(page)
+        return [found[name] for name in sorted(found)]
+
+    def find_collection(self, name: str) -> Optional[StoredCollection]:
+        return next((collection for collection in self.list_collections() if collection.name == name), None)
+
+    def create_collection(
+        self,
+        name: str,
+        metadata: Optional[dict[str, Any]] = None,
+        configuration: Optional[dict[str, Any]] = None,
+        schema: Optional[dict[str, Any]] = None,
+    ) -> StoredCollection:
+        """Create a collection; one of that name must not exist."""
+        body = self._creation(name, metadata, configuration, schema)
+        try:
+            return _stored(self.http.call("POST", self._collections_path() + self._scope(), body, write=True))
+        except StatusError as error:
+            if error.status in (400, 422):
+                raise InvalidDataError(f"{self.endpoint.url} refuses the collection {name!r}: {error.reason}") from None
+            raise
+
+    @abstractmethod
+    def delete_collection(self, collection: StoredCollection) -> None:
+        """Delete a collection. On 1.5 delete its records first: list values would come back as ghosts."""
+
+    def modify_collection(
+        self, collection_id: str, name: Optional[str] = None, metadata: Optional[dict[str, Any]] = None, configuration: Optional[dict[str, Any]] = None
+    ) -> None:
+        """Rename, replace the whole metadata, or change index settings (1.x; never the distance)."""
+        body: dict[str, Any] = {}
+        if name is not None:
+            body["new_name"] = name
+        if metadata is not None:
+            body["new_metadata"] = metadata
+        if configuration is not None:
+            body["new_configuration"] = configuration
+        self.http.call("PUT", f"{self._items_path()}/{collection_id}", body, write=True)
+
+    def count(self, collection_id: str) -> int:
+        return int(self.http.call("GET", f"{self._items_path()}/{collection_id}/count"))
+
+    def get(
+        self,
+        collection_id: str,
+        include: Sequence[str] = (),
+        ids: Optional[Sequence[str]] = None,
+        limit: Optional[int] = None,
+        offset: Optional[int] = None,
+    ) -> dict[str, Any]:
+        """The server's own answer: parallel lists, None for what was not included.
+
+        With `ids`, the records come in storage order and unknown ids are left out.
+        """
+        body: dict[str, Any] = {"include": list(include)}
+        if ids is not None:
+            body["ids"] = list(ids)
+        if limit is not None:
+            body["limit"] = limit
+            body["offset"] = offset or 0
+        answer: dict[str, Any] = self.http.call("POST", f"{self._items_path()}/{collection_id}/get", body)
+        return answer
+
+    def upsert(self, collection_id: str, records: RecordColumns) -> None:
+        """Write records; metadata is merged into what is there, and a null never clears a uri."""
+        self._write(collection_id, "upsert", records)
+
+    def add(self, collection_id: str, records: RecordColumns) -> None:
+        """Write new records; those whose id exists are silently left as they are."""
+        self._write(collection_id, "add", records)
+
+    def _write(self, collection_id: str, verb: str, records: RecordColumns) -> None:
+        body = self._encoded(records)
+        if len(body) > MAX_BODY_BYTES and len(records.ids) > 1:
+            self._write_halves(collection_id, verb, records)
+            return
+        try:
+            self.http.call("POST", f"{self._items_path()}/{collection_id}/{verb}", body, write=True)
+        except StatusError as error:
+            if error.status == 413 and len(records.ids) > 1:
+                self._write_halves(collection_id, verb, records)
+                return
+            if error.status in (400, 413, 422):
+                first = records.ids[0][:80]
+                raise InvalidDataError(
+                    f"{self.endpoint.url} refuses a batch of {len(records.ids)} records that starts with id {first!r}: {error.reason}", ids=list(records.ids[:10])
+                ) from None
+            raise
+
+    def _write_halves(self, collection_id: str, verb: str, records: RecordColumns) -> None:
+        middle = len(records.ids) // 2
+        for part in (slice(None, middle), slice(middle, None)):
+            half = RecordColumns(records.ids[part], records.embeddings[part], records.documents[part], records.uris[part], records.metadatas[part])
+            self._write(collection_id, verb, half)
+
+    def _encoded(self, records: RecordColumns) -> bytes:
+        vectors: list[Any]
+        if self.capabilities.base64_vectors:
+            vectors = [base64.b64encode(row.tobytes()).decode("ascii") for row in records.embeddings]
+        else:
+            vectors = records.embeddings.tolist()
+        body: dict[str, Any] = {"ids": list(records.ids), "embeddings": vectors, "documents": list(records.documents), "metadatas": list(records.metadatas)}
+        if any(uri is not None for uri in records.uris):
+            body["uris"] = list(records.uris)
+        return json.dumps(body, separators=(",", ":")).encode("ascii")
+
+    def delete(self, collection_id: str, ids: Sequence[str]) -> None:
+        """Delete records by id; unknown ids are not an error."""
+        self.http.call("POST", f"{self._items_path()}/{collection_id}/delete", {"ids": list(ids)}, write=True)
+
+    def query(self, collection_id: str, vectors: NDArray[np.float32], results: int, include: Sequence[str] = ("distances",)) -> dict[str, Any]:
+        """The nearest records of each vector: `ids` and, if included, `distances`, one list a vector."""
+        body = {"query_embeddings": vectors.tolist(), "n_results": results, "include": list(include)}
+        answer: dict[str, Any] = self.http.call("POST", f"{self._items_path()}/{collection_id}/query", body)
+        return answer
+
+
+def _stored(entry: dict[str, Any]) -> StoredCollection:
+    return StoredCollection(
+        id=str(entry["id"]),
+        name=entry["name"],
+        metadata=entry.get("metadata"),
+        configuration=entry.get("configuration_json") or entry.get("configuration"),
+        schema=entry.get("schema"),
+        dimension=entry.get("dimension"),
+    )

@@ -11,8 +11,9 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Optional
 
 from ._errors import DiskError, UsageError
 
@@ -118,7 +119,7 @@ def check_private_directory(path: str) -> None:
         raise UsageError(f"{path} {problem}", path=path)
 
 
-def directory_problem(status: os.stat_result) -> Optional[str]:
+def directory_problem(status: os.stat_result) -> str | None:
     """What makes a directory unfit to be trusted, or None."""
     if not stat.S_ISDIR(status.st_mode):
         return "is no directory (or a link to one). Remove it, or choose another directory."

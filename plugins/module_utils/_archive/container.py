@@ -44,7 +44,7 @@ class Entry:
     compressed_size: int
     size: int
     sha256: str
-    rows: Optional[int] = None
+    rows: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -75,10 +75,10 @@ class ContainerWriter:
         self._crc32 = 0
         self._plain_bytes = 0
         with disk_errors(path, "create"):
-            self._descriptor: Optional[int] = create_file(path)
+            self._descriptor: int | None = create_file(path)
         self._write(GZIP_HEADER)
 
-    def add(self, name: str, data: bytes, level: int = TEXT_LEVEL, rows: Optional[int] = None) -> None:
+    def add(self, name: str, data: bytes, level: int = TEXT_LEVEL, rows: int | None = None) -> None:
         if len(data) > MAX_ENTRY:
             raise IntegrityError(f"The entry {name} would be {len(data) / 1e6:.0f} MB, and at most {MAX_ENTRY / 1e6:.0f} MB can be read back.")
         offset = self.bytes
@@ -127,7 +127,7 @@ class ContainerReader:
         """IntegrityError when there is no regular file of exactly this length."""
         self.path = path
         try:
-            self._descriptor: Optional[int] = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise IntegrityError(f"The archive {path} cannot be opened: {error.strerror}. Fetch it from a copy, or use another snapshot.") from None
         status = os.fstat(self._descriptor)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import struct
-from typing import TYPE_CHECKING, Any, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._errors import IntegrityError, InvalidDataError
 from .._libraries import np
@@ -39,13 +40,13 @@ def encode_texts(batch: RecordBatch) -> bytes:
     """One line a record: id, document, uri, metadata, and `"embedded":false` where it has no vector."""
     lines = []
     for row, record_id in enumerate(batch.ids):
-        record = {"id": record_id, "document": batch.documents[row], "uri": batch.uris[row], "metadata": batch.metadatas[row]}
+        record: dict[str, Any] = {"id": record_id, "document": batch.documents[row], "uri": batch.uris[row], "metadata": batch.metadatas[row]}
         if batch.embedded is not None and not batch.embedded[row]:
             record["embedded"] = False
         try:
             lines.append(encode_line(record))
         except ValueError:
-            raise InvalidDataError(f"The record {record_id!r} holds a number that JSON has no word for (NaN or infinite) in its metadata.", ids=[record_id]) from None
+            raise InvalidDataError(f"The metadata of {record_id!r} holds a number that JSON has no word for (NaN or infinite).", ids=[record_id]) from None
     return b"".join(lines)
 
 

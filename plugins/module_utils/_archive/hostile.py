@@ -15,7 +15,8 @@ import os
 import re
 import stat
 import zlib
-from typing import BinaryIO, Iterator, Optional
+from collections.abc import Iterator
+from typing import BinaryIO, Optional
 
 from .container import BLOCK, MAX_ENTRY
 
@@ -33,7 +34,7 @@ TYPES = {
 }  # fmt: skip
 
 
-class _Bomb(Exception):
+class _BombError(Exception):
     pass
 
 
@@ -66,7 +67,7 @@ def _plain(file: BinaryIO) -> Iterator[bytes]:
             data = decompressor.unconsumed_tail
             plain += len(piece)
             if plain > MAX_TOTAL or (plain > BOMB_AT and plain > compressed * BOMB_RATIO):
-                raise _Bomb
+                raise _BombError
             if piece:
                 yield piece
 
@@ -125,7 +126,7 @@ def _walk(stream: _Stream) -> Iterator[str]:
                 yield f"ends inside {shown!r}, for which it claims {size} bytes."
                 return
         yield f"holds more than {MAX_MEMBERS} entries."
-    except _Bomb:
+    except _BombError:
         yield "grows far beyond what any snapshot does when it is decompressed."
 
 
@@ -134,7 +135,7 @@ def _checksum_is_right(header: bytes) -> bool:
     return stored == sum(header[:148]) + 8 * 32 + sum(header[156:])
 
 
-def _number(field: bytes) -> Optional[int]:
+def _number(field: bytes) -> int | None:
     if field[:1] in (b"\x80", b"\xff"):
         return int.from_bytes(field[1:], "big")
     text = field.strip(b" \0")

@@ -11,10 +11,11 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Optional
 
 from .._errors import IntegrityError, UsageError
 from .._files import read_regular_file
@@ -71,8 +72,8 @@ class Manifest:
         return str(self.values["snapshot_id"])
 
     @property
-    def name(self) -> Optional[str]:
-        name: Optional[str] = self.values["name"]
+    def name(self) -> str | None:
+        name: str | None = self.values["name"]
         return name
 
     @property
@@ -101,16 +102,16 @@ class Manifest:
         return str(self.values["server"]["api"])
 
     @property
-    def version(self) -> Optional[str]:
-        version: Optional[str] = self.values["server"]["version"]
+    def version(self) -> str | None:
+        version: str | None = self.values["server"]["version"]
         return version
 
     @property
-    def base_id(self) -> Optional[str]:
+    def base_id(self) -> str | None:
         return self.values["base"]["snapshot_id"] if self.values["base"] else None
 
     @property
-    def base_sha256(self) -> Optional[str]:
+    def base_sha256(self) -> str | None:
         return self.values["base"]["manifest_sha256"] if self.values["base"] else None
 
     @property
@@ -214,7 +215,8 @@ def parse_manifest(data: bytes, snapshot_id: str) -> Manifest:
         for name in ("timestamp", "finished", "retention_until"):
             parse_moment(values[name])
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"The manifest of {snapshot_id} is damaged or was changed: {str(error)[:300]}. Use another snapshot, or a copy of this one.") from None
+        reason = str(error)[:300]
+        raise IntegrityError(f"The manifest of {snapshot_id} is damaged or was changed: {reason}. Use another snapshot, or a copy of this one.") from None
     if values["snapshot_id"] != snapshot_id:
         raise IntegrityError(f"The manifest of {snapshot_id} belongs to {values['snapshot_id']}: the files were mixed up.")
     return Manifest(values)
@@ -326,15 +328,15 @@ def reduction(archive_bytes: int, content_bytes: int) -> float:
 def build_values(
     *,
     snapshot_id: str,
-    name: Optional[str],
+    name: str | None,
     started: datetime,
     finished: datetime,
     verified: bool,
     server: ServerIdentity,
     api: str,
-    version: Optional[str],
+    version: str | None,
     consistency: Consistency,
-    base: Optional[Manifest],
+    base: Manifest | None,
     collections: Mapping[str, Mapping[str, Any]],
     entries: list[Entry],
     archive_bytes: int,

@@ -41,7 +41,7 @@ COLLECTION = _closed(
     {
         "total_documents": {**COUNT, "description": "Records of the collection as of this snapshot, those of its base included."},
         "batches": {"type": "array", "items": BATCH, "description": "The batches that this archive holds."},
-        "directory": {"type": "string", "pattern": "^c[0-9]{4,}$", "description": "Where the archive keeps the collection; names of collections are no file names."},
+        "directory": {"type": "string", "pattern": "^c[0-9]{4,}$", "description": "Its folder in the archive; names of collections are no file names."},
         "stored_documents": {**COUNT, "description": "Records in this archive: all of them, or in an incremental snapshot the added and changed ones."},
         "deleted_documents": {**COUNT, "description": "Ids of the base that are gone in this snapshot; 0 without a base."},
         "deleted": {"type": "array", "items": {"type": "string", "pattern": "^deleted_[0-9]{6,}$"}},
@@ -102,7 +102,7 @@ MANIFEST_SCHEMA: dict[str, Any] = {
             "archive_bytes": {"type": "integer", "minimum": 1},
             "content_bytes": {**COUNT, "description": "The sizes of all entries, added."},
             "snapshot_size_mb": {"type": "number", "minimum": 0, "description": "archive_bytes / 1,000,000."},
-            "compression_ratio": {"type": "number", "minimum": 0, "maximum": 100, "description": "By how many percent the archive is smaller than its content."},
+            "compression_ratio": {"type": "number", "minimum": 0, "maximum": 100, "description": "How many percent smaller the archive is than its content."},
             "checksum_sha256": {**SHA256, "description": "Of the archive file."},
             "retention_until": MOMENT,
             "batch_metadata": {"type": "object", "additionalProperties": {"type": "array", "items": BATCH}},

@@ -10,16 +10,20 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from typing import Iterator, Sequence, Union
+from collections.abc import Iterator, Sequence
+from typing import Union
 
 from .._errors import IntegrityError, UsageError
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.id_sets import IdSets
 from .._records.record_batch import RecordBatch, concatenate, empty_batch
+from .catalogue import choose_snapshot, find_named, find_snapshots
 from .container import ContainerReader
 from .encoding import decode_batch, decode_ids, decode_texts
 from .manifest import Manifest, layout_problems, load_manifest
 from .store import SnapshotStore, open_store
+
+__all__ = ["Layer", "Snapshot", "SnapshotRecordSet", "choose_snapshot", "find_named", "find_snapshots", "load_chain", "open_layers", "open_snapshot"]
 
 MAX_CHAIN = 1000
 CACHED_BATCHES = 6
@@ -281,7 +285,7 @@ def load_chain(store: SnapshotStore, snapshot_id: str) -> list[Manifest]:
     return chain
 
 
-def open_snapshot(directory: Union[str, SnapshotStore], snapshot_id: str) -> Snapshot:
+def open_snapshot(directory: str | SnapshotStore, snapshot_id: str) -> Snapshot:
     """Open a snapshot and all its bases. Manifests and lengths are checked here, each entry when it is read.
 
     UsageError when there is no such snapshot, IntegrityError when it or a base is not what was written.

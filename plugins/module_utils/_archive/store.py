@@ -51,7 +51,7 @@ class SnapshotStore:
         return os.path.join(self.snapshots, f".{check_snapshot_id(snapshot_id)}{ARCHIVE_SUFFIX}{PARTIAL_SUFFIX}")
 
 
-def open_store(directory: Union[str, SnapshotStore], *, for_writing: bool = False) -> SnapshotStore:
+def open_store(directory: str | SnapshotStore, *, for_writing: bool = False) -> SnapshotStore:
     """The store in an existing directory.
 
     DiskError when the directory is missing or (for writing) cannot be written; UsageError when somebody else could change it.
@@ -92,7 +92,7 @@ def check_snapshot_id(snapshot_id: str) -> str:
     return snapshot_id
 
 
-def new_snapshot_id(store: SnapshotStore, name: Optional[str] = None, now: Optional[datetime] = None) -> str:
+def new_snapshot_id(store: SnapshotStore, name: str | None = None, now: datetime | None = None) -> str:
     """An id that this store does not hold yet: the time in UTC, and the name. Where the second is taken, the next free one."""
     if name is not None and NAME.fullmatch(name) is None:
         raise UsageError(f"The name {name!r} of a snapshot must be 1 to 64 letters, digits, '_' or '-'.")
@@ -157,6 +157,6 @@ def snapshot_time(snapshot_id: str) -> datetime:
     return datetime.strptime(snapshot_id[9:24], "%Y%m%d_%H%M%S").replace(tzinfo=timezone.utc)
 
 
-def snapshot_name(snapshot_id: str) -> Optional[str]:
+def snapshot_name(snapshot_id: str) -> str | None:
     """The name in the id."""
     return snapshot_id[25:] or None

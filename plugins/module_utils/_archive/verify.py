@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Sequence, Union
+from typing import Optional, Union
 
 from .._errors import IntegrityError, OperationError, UnsafeArchiveError, UsageError
 from .._records.digest import CollectionDigest
@@ -33,7 +34,7 @@ class Problem:
 
 
 def verify_snapshot(
-    directory: Union[str, SnapshotStore], snapshot_id: str, level: str = "full", expected_manifest_sha256: Optional[str] = None
+    directory: str | SnapshotStore, snapshot_id: str, level: str = "full", expected_manifest_sha256: str | None = None
 ) -> list[Problem]:
     """Every problem of a snapshot and of the bases that it needs; an empty list when it can be restored.
 
@@ -99,7 +100,7 @@ def content_problems(snapshot: Snapshot) -> list[Problem]:
     expected = {FORMAT_ENTRY: format_content()}
     for spec in manifest.specs():
         expected[f"{manifest.collection(spec.name)['directory']}/collection.json"] = spec_content(spec)
-    last: Optional[Entry] = None
+    last: Entry | None = None
     for entry in manifest.entries:
         last = entry
         try:
@@ -120,17 +121,18 @@ def record_problems(snapshot: Snapshot) -> list[Problem]:
     for spec in snapshot.collections():
         record_set = snapshot.record_set(spec.name)
         digest, ids = CollectionDigest(), IdSets()
+        whose = f"the collection {spec.name!r} of {snapshot.manifest.snapshot_id}"
         try:
             for batch in record_set.batches():
                 digest.add(batch)
                 ids.add("ids", batch.ids)
             different = ids.count("ids")
             if different != digest.records:
-                problems.append(Problem(f"The collection {spec.name!r} of {snapshot.manifest.snapshot_id} holds {digest.records - different} ids twice."))
+                problems.append(Problem(f"{digest.records - different} ids are twice in {whose}."))
             if digest.records != record_set.count:
-                problems.append(Problem(f"The collection {spec.name!r} of {snapshot.manifest.snapshot_id} has {digest.records} records, not {record_set.count}."))
+                problems.append(Problem(f"There are {digest.records} records, not {record_set.count}, in {whose}."))
             elif digest.hexdigest() != record_set.digest:
-                problems.append(Problem(f"The records of the collection {spec.name!r} of {snapshot.manifest.snapshot_id} do not have the digest that was taken on the server."))
+                problems.append(Problem(f"The digest that was taken on the server is not that of {whose}."))
         except (IntegrityError, UnsafeArchiveError) as error:
             problems.append(Problem(error.message, error.failure_class))
         finally:
@@ -157,7 +159,7 @@ def _file_problems(store: SnapshotStore, snapshot_id: str, level: str) -> list[P
 
 
 def require_sound(
-    directory: Union[str, SnapshotStore], snapshot_id: str, level: str = "full", expected_manifest_sha256: Optional[str] = None
+    directory: str | SnapshotStore, snapshot_id: str, level: str = "full", expected_manifest_sha256: str | None = None
 ) -> Manifest:
     """The manifest of a snapshot that has no problem; otherwise IntegrityError or UnsafeArchiveError with all of them in `details`."""
     store = open_store(directory)
@@ -178,7 +180,7 @@ def raise_for(snapshot_id: str, problems: Sequence[Problem]) -> None:
     raise (UnsafeArchiveError if unsafe else IntegrityError)(text, problems=messages, snapshot_id=snapshot_id)
 
 
-def find_orphans(directory: Union[str, SnapshotStore]) -> list[Problem]:
+def find_orphans(directory: str | SnapshotStore) -> list[Problem]:
     """What lies in a store and belongs to no snapshot: archives without a manifest, unfinished and unknown files."""
     store = open_store(directory)
     ids = set(snapshot_ids(store))
@@ -190,7 +192,9 @@ def find_orphans(directory: Union[str, SnapshotStore]) -> list[Problem]:
                 problems.append(Problem(f"{os.path.join(store.snapshots, name)} has no manifest: its snapshot was never finished, or the manifest was lost."))
         elif not name.startswith("."):
             problems.append(Problem(f"{os.path.join(store.snapshots, name)} is no archive of this store."))
-    for name in list_folder(store.manifests):
-        if not name.startswith(".") and not (name.endswith(MANIFEST_SUFFIX) and SNAPSHOT_ID.fullmatch(name[: -len(MANIFEST_SUFFIX)])):
-            problems.append(Problem(f"{os.path.join(store.manifests, name)} is no manifest of this store."))
+    problems += [
+        Problem(f"{os.path.join(store.manifests, name)} is no manifest of this store.")
+        for name in list_folder(store.manifests)
+        if not name.startswith(".") and not (name.endswith(MANIFEST_SUFFIX) and SNAPSHOT_ID.fullmatch(name[: -len(MANIFEST_SUFFIX)]))
+    ]
     return problems

@@ -14,8 +14,9 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Optional
 
 from .._errors import DiskError, UsageError
 from .._files import atomic_write, disk_errors, fsync_directory
@@ -41,7 +42,7 @@ class ArchiveWriter:
     Encoding and compressing happen in one thread of their own, behind a short queue.
     """
 
-    def __init__(self, store: SnapshotStore, snapshot_id: str, *, base: Optional[Manifest] = None) -> None:
+    def __init__(self, store: SnapshotStore, snapshot_id: str, *, base: Manifest | None = None) -> None:
         self._store = store
         self.snapshot_id = snapshot_id
         self._base = base
@@ -52,14 +53,14 @@ class ArchiveWriter:
         self.stored = 0
         self._started = datetime.now(timezone.utc)
         self._collections: dict[str, dict[str, Any]] = {}
-        self._current: Optional[_OpenCollection] = None
-        self._container: Optional[ContainerWriter] = ContainerWriter(self._path)
+        self._current: _OpenCollection | None = None
+        self._container: ContainerWriter | None = ContainerWriter(self._path)
         self._worker = _Worker()
         self._put(FORMAT_ENTRY, format_content)
 
     @property
-    def bytes(self) -> int:
-        """Compressed bytes so far."""
+    def compressed_bytes(self) -> int:
+        """What the archive has by now."""
         return 0 if self._container is None else self._container.bytes
 
     def __enter__(self) -> ArchiveWriter:
@@ -106,12 +107,12 @@ class ArchiveWriter:
         *,
         server: ServerIdentity,
         api: str,
-        version: Optional[str],
-        consistency: Optional[Consistency] = None,
+        version: str | None,
+        consistency: Consistency | None = None,
         retention_days: int = 7,
-        name: Optional[str] = None,
+        name: str | None = None,
         verify: bool = True,
-        started: Optional[datetime] = None,
+        started: datetime | None = None,
     ) -> Manifest:
         """Make the snapshot visible and return its manifest.
 
@@ -177,7 +178,7 @@ class ArchiveWriter:
             raise ValueError("no collection is open")
         return self._current
 
-    def _put(self, name: str, content: Callable[[], bytes], level: int = TEXT_LEVEL, rows: Optional[int] = None) -> None:
+    def _put(self, name: str, content: Callable[[], bytes], level: int = TEXT_LEVEL, rows: int | None = None) -> None:
         container = self._container
         if container is None:
             raise ValueError("the writer is closed")
@@ -225,7 +226,7 @@ class _OpenCollection:
             self._held.append(batch if begin == 0 else batch.select(range(begin, len(batch))))
         return full
 
-    def rest(self) -> Optional[RecordBatch]:
+    def rest(self) -> RecordBatch | None:
         held, self._held = self._held, []
         return concatenate(held) if held else None
 
@@ -262,9 +263,9 @@ class _Worker:
     """One thread that does jobs in order behind a short queue. After a failure it does no more, and the next call raises it."""
 
     def __init__(self) -> None:
-        self._jobs: queue.Queue[Optional[Callable[[], None]]] = queue.Queue(maxsize=2 * QUEUED_BATCHES)
-        self._failure: Optional[BaseException] = None
-        self._thread: Optional[threading.Thread] = threading.Thread(target=self._run, name="archive-writer", daemon=True)
+        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=2 * QUEUED_BATCHES)
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = threading.Thread(target=self._run, name="archive-writer", daemon=True)
         self._thread.start()
 
     def submit(self, job: Callable[[], None]) -> None:

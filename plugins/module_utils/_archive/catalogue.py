@@ -1,0 +1,119 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Which snapshots a store holds, and which of them is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Callable, Optional, Union
+
+from .._errors import IntegrityError, UsageError
+from .manifest import Manifest, ServerIdentity, load_manifest, parse_moment
+from .store import NAME, SnapshotStore, check_snapshot_id, open_store, snapshot_ids
+
+LATEST = "latest"
+VERIFIED = "verified"
+NAMED_AT_MOST = 10
+
+
+@dataclass(frozen=True)
+class FoundSnapshot:
+    """A snapshot by its manifest, or why the manifest cannot be read. The archive was not looked at."""
+
+    snapshot_id: str
+    manifest: Manifest | None
+    problem: str | None = None
+
+
+def find_snapshots(directory: str | SnapshotStore) -> list[FoundSnapshot]:
+    """All snapshots of a store, newest first."""
+    store = open_store(directory)
+    found = []
+    for snapshot_id in snapshot_ids(store):
+        try:
+            found.append(FoundSnapshot(snapshot_id, load_manifest(store, snapshot_id)))
+        except IntegrityError as error:
+            found.append(FoundSnapshot(snapshot_id, None, error.message))
+        except UsageError:
+            continue  # deleted since it was listed
+    return found
+
+
+def find_named(directory: str | SnapshotStore, name: str, server: ServerIdentity | None = None) -> Manifest | None:
+    """The newest snapshot with this name (of this server), or None."""
+    if NAME.fullmatch(name) is None:
+        raise UsageError(f"The name {name!r} of a snapshot must be 1 to 64 letters, digits, '_' or '-'.")
+    for found in find_snapshots(directory):
+        if found.manifest is not None and found.manifest.name == name and server in (None, found.manifest.server):
+            return found.manifest
+    return None
+
+
+def choose_snapshot(
+    directory: str | SnapshotStore,
+    snapshot_id: str | None = None,
+    *,
+    point_in_time: str | None = None,
+    server: ServerIdentity | None = None,
+) -> str:
+    """The id of the snapshot that is meant; UsageError, naming the choices, when none is.
+
+    An id           that snapshot, if the store has it
+    latest, or None the newest verified one of this server; if the store holds only one other server's, that one's
+    point_in_time   ISO 8601 with an offset: the newest verified one at or before that moment, of the same server as for latest
+    """
+    store = open_store(directory)
+    found = find_snapshots(store)
+    if snapshot_id is not None and snapshot_id != LATEST:
+        if point_in_time is not None:
+            raise UsageError("Both snapshot_id and point_in_time are given; one of them says which snapshot is meant.")
+        check_snapshot_id(snapshot_id)
+        if all(snapshot.snapshot_id != snapshot_id for snapshot in found):
+            raise UsageError(f"There is no snapshot {snapshot_id} in {store.directory}. {_choices(found)}")
+        return snapshot_id
+    manifests = [snapshot.manifest for snapshot in found if snapshot.manifest is not None and snapshot.manifest.status == VERIFIED]
+    if point_in_time is not None:
+        moment = _moment(point_in_time)
+        chosen = _newest(manifests, server, lambda manifest: manifest.timestamp <= moment)
+        wanted = f"No verified snapshot in {store.directory} is from {point_in_time} or before"
+    else:
+        chosen = _newest(manifests, server, lambda manifest: True)
+        wanted = f"There is no verified snapshot in {store.directory}"
+    if chosen is None:
+        servers = sorted({manifest.server.text for manifest in manifests})
+        if server is not None and len(servers) > 1 and server.text not in servers:
+            raise UsageError(f"{store.directory} holds snapshots of {' and '.join(servers)}, but none of {server.text}. Say which by snapshot_id. {_choices(found)}")
+        if server is None and len(servers) > 1:
+            raise UsageError(f"{store.directory} holds snapshots of {' and '.join(servers)}. Say which by snapshot_id. {_choices(found)}")
+        raise UsageError(f"{wanted}{f' of {server.text}' if server is not None and server.text in servers else ''}. {_choices(found)}")
+    return chosen.snapshot_id
+
+
+def _newest(manifests: list[Manifest], server: ServerIdentity | None, fits: Callable[[Manifest], bool]) -> Manifest | None:
+    """The newest one that fits, of the server that is meant; None when that is not clear."""
+    servers = {manifest.server for manifest in manifests}
+    if server not in servers:
+        if len(servers) != 1:
+            return None
+        server = next(iter(servers))
+    fitting = [manifest for manifest in manifests if manifest.server == server and fits(manifest)]
+    return max(fitting, key=lambda manifest: (manifest.timestamp, manifest.snapshot_id), default=None)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return parse_moment(text.strip())
+    except ValueError as error:
+        raise UsageError(f"point_in_time {text!r} is no moment: {error}. Write it like 2025-01-31T23:59:59+00:00.") from None
+
+
+def _choices(found: list[FoundSnapshot]) -> str:
+    if not found:
+        return "It holds no snapshot at all."
+    shown = [f"{snapshot.snapshot_id} ({snapshot.manifest.server.text if snapshot.manifest else 'damaged manifest'})" for snapshot in found[:NAMED_AT_MOST]]
+    rest = f" and {len(found) - NAMED_AT_MOST} older ones" if len(found) > NAMED_AT_MOST else ""
+    return f"It holds {', '.join(shown)}{rest}."

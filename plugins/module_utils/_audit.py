@@ -1,0 +1,218 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Who did what, when, and how it ended: `logs/rollback_audit.jsonl` of a snapshot directory.
+
+Every line holds the SHA-256 of the line before, so that a line that was changed or taken away is noticed.
+`initiated` is on the disk before an operation's first effect, the outcome after its last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+from ._errors import OperationError
+from ._files import PRIVATE_FILE, disk_errors, fsync_directory, make_private_directory
+from ._journal import append_line, cut_torn_line, last_break
+
+LOGS = "logs"
+AUDIT_FILE = "rollback_audit.jsonl"
+FIRST = "0" * 64
+INITIATED, VERIFYING, ROLLING_BACK, COMPLETED, FAILED = "initiated", "verifying", "rolling_back", "completed", "failed"
+MAX_MESSAGE = 2000
+
+
+@dataclass
+class AuditEntry:
+    """One operation in the audit log. What is set on it while the operation runs is in the line that ends it."""
+
+    path: str
+    action: str
+    snapshot_id: str | None = None
+    trigger: str = "manual"
+    rollback_type: str | None = None
+    reason: str | None = None
+    dry_run: bool = False
+    run_id: str = ""
+    collections_affected: list[str] = field(default_factory=list)
+    rollback_success: bool | None = None
+    error_message: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def progress(self, status: str) -> None:
+        """One more line: how far the operation is."""
+        self.write(status)
+
+    def write(self, status: str) -> None:
+        append_audit(
+            self.path,
+            {
+                "timestamp": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                "action": self.action,
+                "snapshot_id": self.snapshot_id,
+                "status": status,
+                "trigger": self.trigger,
+                "reason": self.reason,
+                **people(),
+                "run_id": self.run_id,
+                "dry_run": self.dry_run,
+                "rollback_type": self.rollback_type,
+                "duration_seconds": round(time.monotonic() - self.started, 3),
+                "collections_affected": list(self.collections_affected),
+                "error_message": self.error_message,
+                "rollback_success": self.rollback_success,
+                "details": self.details,
+            },
+        )
+
+
+@contextmanager
+def audited(
+    directory: str,
+    action: str,
+    *,
+    snapshot_id: str | None = None,
+    trigger: str = "manual",
+    rollback_type: str | None = None,
+    reason: str | None = None,
+    dry_run: bool = False,
+    run_id: str | None = None,
+) -> Iterator[AuditEntry]:
+    """Write `initiated` durably, run the block, write `completed` or `failed`. DiskError (and no block) when that cannot be written."""
+    entry = AuditEntry(
+        audit_path(directory, create=True), action, snapshot_id, trigger, rollback_type, reason, dry_run, run_id or uuid.uuid4().hex,
+    )  # fmt: skip
+    entry.write(INITIATED)
+    try:
+        yield entry
+    except BaseException as error:
+        entry.error_message = str(error)[:MAX_MESSAGE] or type(error).__name__
+        if isinstance(error, OperationError):
+            entry.details = {**entry.details, "failure_class": error.failure_class}
+        if entry.rollback_type is not None:
+            entry.rollback_success = False
+        entry.write(FAILED)
+        raise
+    entry.write(COMPLETED)
+
+
+def audit_path(directory: str, *, create: bool = False) -> str:
+    logs = os.path.join(os.path.realpath(directory), LOGS)
+    if create:
+        make_private_directory(logs)
+    return os.path.join(logs, AUDIT_FILE)
+
+
+def people() -> dict[str, str | None]:
+    """The user whose rights are used, the person behind sudo, su or doas, and the host that they came from."""
+    effective = _user_name(os.geteuid())
+    login = os.environ.get("SUDO_USER") or os.environ.get("DOAS_USER") or _login_name()
+    connection = (os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_CLIENT") or "").split()
+    return {
+        "user": login or effective,
+        "become_user": effective if login and login != effective else None,
+        "controller": connection[0] if connection else None,
+    }
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _login_name() -> str | None:
+    """Whom the kernel remembers as having logged in, whatever they became since."""
+    try:
+        with open("/proc/self/loginuid", encoding="ascii") as file:
+            uid = int(file.read())
+    except (OSError, ValueError):
+        return None
+    return None if uid in (-1, 0xFFFFFFFF) else _user_name(uid)
+
+
+def append_audit(path: str, entry: dict[str, Any]) -> None:
+    """Add one line to the chain, durably; several processes may do so at once. A torn last line is cut off first, and said so."""
+    with disk_errors(path, "write the audit log"):
+        is_new = not os.path.lexists(path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if is_new:
+                fsync_directory(os.path.dirname(path))
+            torn = cut_torn_line(descriptor)
+            entry = {**entry, "prev_sha256": _last_sha256(descriptor)}
+            append_line(descriptor, {**entry, "after_torn_line": True} if torn else entry)
+        finally:
+            os.close(descriptor)
+
+
+def _last_sha256(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    if size == 0:
+        return FIRST
+    begin = last_break(descriptor, size - 1)
+    return hashlib.sha256(os.pread(descriptor, size - 1 - begin, begin)).hexdigest()
+
+
+@dataclass(frozen=True)
+class AuditTrail:
+    """The newest entries, newest last; whether the chain of all of them is whole; what is wrong, with line numbers."""
+
+    entries: list[dict[str, Any]]
+    chain_intact: bool
+    problems: list[str]
+
+
+def read_audit(directory: str, limit: int | None = None) -> AuditTrail:
+    """The audit log of a snapshot directory; an empty trail when nothing was ever done there.
+
+    A torn last line (a crash while writing) does not break the chain: it was never acknowledged.
+    """
+    path = audit_path(directory)
+    entries: list[dict[str, Any]] = []
+    problems: list[str] = []
+    expected = FIRST
+    with disk_errors(path, "read the audit log"):
+        try:
+            file = open(path, "rb")
+        except FileNotFoundError:
+            return AuditTrail([], True, [])
+        with file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                entry = _parsed(line)
+                if entry is None:
+                    problems.append(f"Line {number} of {path} cannot be read.")
+                else:
+                    if entry.get("prev_sha256") != expected:
+                        problems.append(f"Line {number} of {path} does not follow the line before it: one of the two was changed, or lines are missing.")
+                    entries.append(entry)
+                    if limit is not None and len(entries) > limit:
+                        del entries[0]
+                expected = hashlib.sha256(line[:-1]).hexdigest()
+    return AuditTrail(entries, not problems, problems)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""A file of JSON lines that only grows, each line durable before the next step: what a run that was killed had already done."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Optional
+
+from ._errors import IntegrityError
+from ._files import PRIVATE_FILE, disk_errors, fsync_directory, write_all
+
+
+class Journal:
+    """Appends to a journal. A last line that a crash tore is cut off first. Used by one process at a time, under its lock."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with disk_errors(path, "write the journal"):
+            is_new = not os.path.lexists(path)
+            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+            if is_new:
+                fsync_directory(os.path.dirname(os.path.abspath(path)))
+            cut_torn_line(self._descriptor)
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Returns when the line is on the disk. DiskError when it cannot be."""
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is closed")
+        with disk_errors(self.path, "write the journal"):
+            append_line(self._descriptor, entry)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def append_line(descriptor: int, entry: dict[str, Any]) -> bytes:
+    """Write one line at the end of a file, durably, and return it; a write that fails half-way is taken back."""
+    line = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    try:
+        write_all(descriptor, line)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
+    os.fsync(descriptor)
+    return line
+
+
+def cut_torn_line(descriptor: int) -> bool:
+    """Remove what follows the last line break; whether there was anything."""
+    size = os.fstat(descriptor).st_size
+    end = last_break(descriptor, size)
+    if end == size:
+        return False
+    os.ftruncate(descriptor, end)
+    os.fsync(descriptor)
+    return True
+
+
+def last_break(descriptor: int, end: int, step: int = 64 << 10) -> int:
+    """The position after the last line break before `end`; 0 when there is none."""
+    while end > 0:
+        begin = max(0, end - step)
+        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
+
+
+def read_journal(path: str) -> list[dict[str, Any]]:
+    """The entries, oldest first; none when there is no file. A torn last line is left out, another damaged one is an IntegrityError."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return []
+    entries = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict):
+            raise IntegrityError(f"Line {number} of the journal {path} is damaged. Move the file away to begin anew.")
+        entries.append(entry)
+    return entries

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Which snapshots a directory holds, and whether they can be trusted; needs no server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .._archive.catalogue import find_snapshots
+from .._archive.store import SnapshotStore, check_snapshot_id, open_store
+from .._archive.verify import LEVELS, Problem, find_orphans, verify_snapshot
+from .._audit import COMPLETED, read_audit
+from .._errors import UsageError
+from .outcome import Context, Outcome
+
+FAILED, RESTORED = "failed", "restored"
+
+
+def snapshot_info(
+    *, directory: str, snapshot_id: str | None, verify: str, expected_manifest_sha256: str | None, context: Context
+) -> Outcome:
+    """List the snapshots of a directory (or one of them), newest first, each with `status`, `path` and `problems`.
+
+    DiskError when the directory is missing, UsageError when the one snapshot that was asked for is. Damage is not an error here: it is the answer.
+    """
+    begun = time.monotonic()
+    if verify not in LEVELS:
+        raise UsageError(f"verify must be one of {', '.join(LEVELS)}, not {verify!r}.")
+    if expected_manifest_sha256 is not None and snapshot_id is None:
+        raise UsageError("expected_manifest_sha256 belongs to one snapshot; say which by snapshot_id.")
+    store = open_store(directory)
+    found = find_snapshots(store)
+    if snapshot_id is not None:
+        check_snapshot_id(snapshot_id)
+        found = [snapshot for snapshot in found if snapshot.snapshot_id == snapshot_id]
+        if not found:
+            raise UsageError(f"There is no snapshot {snapshot_id} in {directory}. Leave snapshot_id out to see all that there are.")
+    restored = _restored(store)
+    snapshots = []
+    context.progress.expect(len(found))
+    for snapshot in found:
+        with context.progress.phase("verify", records=1):
+            problems = verify_snapshot(store, snapshot.snapshot_id, verify, expected_manifest_sha256)
+        values: dict[str, Any] = {"snapshot_id": snapshot.snapshot_id} if snapshot.manifest is None else snapshot.manifest.summary()
+        values["status"] = FAILED if problems else RESTORED if snapshot.snapshot_id in restored else values["status"]
+        values["path"] = store.archive_path(snapshot.snapshot_id)
+        values["problems"] = [problem.message for problem in problems]
+        values["failure_class"] = _failure_class(problems)
+        snapshots.append(values)
+        context.progress.advance(1)
+    orphans = [] if snapshot_id is not None else [problem.message for problem in find_orphans(store)]
+    return Outcome(changed=False, seconds=time.monotonic() - begun, returns={"snapshots": snapshots, "orphans": orphans}, warnings=list(orphans))
+
+
+def _failure_class(problems: list[Problem]) -> str | None:
+    """The gravest class among the problems."""
+    classes = {problem.failure_class for problem in problems}
+    return None if not classes else "unsafe_archive" if "unsafe_archive" in classes else "integrity"
+
+
+def _restored(store: SnapshotStore) -> set[str]:
+    """The snapshots that a rollback has brought back; the audit log remembers, a manifest is never rewritten."""
+    return {
+        entry["snapshot_id"]
+        for entry in read_audit(store.directory).entries
+        if entry.get("action") == "rollback" and entry.get("status") == COMPLETED and not entry.get("dry_run") and isinstance(entry.get("snapshot_id"), str)
+    }

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any
 
 from ._errors import OperationError
 from ._files import PRIVATE_FILE, disk_errors, fsync_directory, make_private_directory
@@ -189,11 +189,9 @@ def read_audit(directory: str, limit: int | None = None) -> AuditTrail:
     problems: list[str] = []
     expected = FIRST
     with disk_errors(path, "read the audit log"):
-        try:
-            file = open(path, "rb")
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             return AuditTrail([], True, [])
-        with file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break

@@ -13,7 +13,6 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Optional
 
 from ._errors import DiskError, UsageError
 

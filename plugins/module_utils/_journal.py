@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Optional
+from typing import Any
 
 from ._errors import IntegrityError
 from ._files import PRIVATE_FILE, disk_errors, fsync_directory, write_all

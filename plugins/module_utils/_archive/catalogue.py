@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Callable, Optional, Union
+from typing import Callable
 
 from .._errors import IntegrityError, UsageError
 from .manifest import Manifest, ServerIdentity, load_manifest, parse_moment
-from .store import NAME, SnapshotStore, check_snapshot_id, open_store, snapshot_ids
+from .store import NAME, SAFETY_NAME, SnapshotStore, check_snapshot_id, open_store, snapshot_ids
 
 LATEST = "latest"
 VERIFIED = "verified"
@@ -63,7 +63,7 @@ def choose_snapshot(
     """The id of the snapshot that is meant; UsageError, naming the choices, when none is.
 
     An id           that snapshot, if the store has it
-    latest, or None the newest verified one of this server; if the store holds only one other server's, that one's
+    latest, or None the newest verified one of this server that is no safety snapshot of a rollback; if the store holds only one other server's, that one's
     point_in_time   ISO 8601 with an offset: the newest verified one at or before that moment, of the same server as for latest
     """
     store = open_store(directory)
@@ -81,15 +81,17 @@ def choose_snapshot(
         chosen = _newest(manifests, server, lambda manifest: manifest.timestamp <= moment)
         wanted = f"No verified snapshot in {store.directory} is from {point_in_time} or before"
     else:
-        chosen = _newest(manifests, server, lambda manifest: True)
+        chosen = _newest(manifests, server, lambda manifest: manifest.name != SAFETY_NAME)
         wanted = f"There is no verified snapshot in {store.directory}"
     if chosen is None:
         servers = sorted({manifest.server.text for manifest in manifests})
         if server is not None and len(servers) > 1 and server.text not in servers:
-            raise UsageError(f"{store.directory} holds snapshots of {' and '.join(servers)}, but none of {server.text}. Say which by snapshot_id. {_choices(found)}")
-        if server is None and len(servers) > 1:
-            raise UsageError(f"{store.directory} holds snapshots of {' and '.join(servers)}. Say which by snapshot_id. {_choices(found)}")
-        raise UsageError(f"{wanted}{f' of {server.text}' if server is not None and server.text in servers else ''}. {_choices(found)}")
+            wanted = f"{store.directory} holds snapshots of {' and '.join(servers)}, but none of {server.text}: say which by snapshot_id"
+        elif server is None and len(servers) > 1:
+            wanted = f"{store.directory} holds snapshots of {' and '.join(servers)}: say which by snapshot_id"
+        elif server is not None and server.text in servers:
+            wanted += f" and of {server.text}"
+        raise UsageError(f"{wanted}. {_choices(found)}")
     return chosen.snapshot_id
 
 

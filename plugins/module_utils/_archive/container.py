@@ -17,7 +17,7 @@ import stat
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from .._errors import IntegrityError
 from .._files import create_file, disk_errors, write_all
@@ -181,14 +181,14 @@ class ContainerReader:
             length -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def sha256(self) -> str:
-        """Of the whole file."""
+    def has_sha256(self, expected: str) -> bool:
+        """Whether the whole file has this SHA-256."""
         total = hashlib.sha256()
         offset = 0
         while True:
             piece = os.pread(self._open, READ_AT_ONCE, offset)
             if not piece:
-                return total.hexdigest()
+                return total.hexdigest() == expected
             total.update(piece)
             offset += len(piece)
 

@@ -24,6 +24,7 @@ NPY_MAGIC = b"\x93NUMPY\x01\x00"
 NPY_HEADER = re.compile(rb"\{'descr': '<f4', 'fortran_order': False, 'shape': \((0|[1-9]\d{0,8}), (0|[1-9]\d{0,8})\), \} *\n")
 NPY_ALIGNMENT = 64
 
+_decode = json.JSONDecoder().decode
 _plain = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _escaped = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 
@@ -81,11 +82,11 @@ def decode_vectors(data: bytes, rows: int, name: str) -> NDArray[np.float32]:
 
 def decode_lines(data: bytes, rows: int, name: str) -> list[Any]:
     """The JSON values of an entry, one a line; IntegrityError unless there are `rows` of them."""
-    lines = data.split(b"\n")
-    if lines.pop() != b"" or len(lines) != rows:
-        raise IntegrityError(f"The entry {name} does not hold the {rows} lines that it must hold.")
     try:
-        return [json.loads(line) for line in lines]
+        lines = data.decode("utf-8").split("\n")
+        if lines.pop() != "" or len(lines) != rows:
+            raise ValueError(f"there are not {rows} lines")
+        return [_decode(line) for line in lines]
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"The entry {name} does not hold one JSON value in every line: {error}.") from None
 

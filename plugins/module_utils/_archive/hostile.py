@@ -16,7 +16,7 @@ import re
 import stat
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Optional
+from typing import BinaryIO
 
 from .container import BLOCK, MAX_ENTRY
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from .._errors import IntegrityError, UsageError
 from .._files import read_regular_file

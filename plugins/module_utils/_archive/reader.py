@@ -11,14 +11,14 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Union
+from concurrent.futures import ThreadPoolExecutor
 
 from .._errors import IntegrityError, UsageError
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.id_sets import IdSets
 from .._records.record_batch import RecordBatch, concatenate, empty_batch
 from .catalogue import choose_snapshot, find_named, find_snapshots
-from .container import ContainerReader
+from .container import ContainerReader, Entry
 from .encoding import decode_batch, decode_ids, decode_texts
 from .manifest import Manifest, layout_problems, load_manifest
 from .store import SnapshotStore, open_store
@@ -31,12 +31,13 @@ ASKED_AT_ONCE = 500
 
 
 class Layer:
-    """One archive of a chain: what it stores of each collection."""
+    """One archive of a chain: what it stores of each collection. `checked` names the entries that were found to be right."""
 
     def __init__(self, path: str, manifest: Manifest) -> None:
         self.manifest = manifest
         self._container = ContainerReader(path, manifest.values["archive_bytes"])
         self._entries = {entry.name: entry for entry in manifest.entries}
+        self.checked: set[str] = set()
 
     def close(self) -> None:
         self._container.close()
@@ -55,17 +56,36 @@ class Layer:
 
     def ids(self, batch: str) -> list[str]:
         entry = self._entries[f"{batch}.jsonl"]
-        return [record["id"] for record in decode_texts(self._container.read(entry), entry.rows or 0, entry.name)]
+        return [record["id"] for record in decode_texts(self._read(entry), entry.rows or 0, entry.name)]
 
     def batch(self, batch: str) -> RecordBatch:
+        return decode_batch(*self._read_batch(batch), batch)
+
+    def batches(self, name: str) -> Iterator[RecordBatch]:
+        """All batches of a collection; the next one is read and checked while the caller works on this one."""
+        names = self.batch_names(name)
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="archive-reader") as thread:
+            coming = [thread.submit(self._read_batch, batch) for batch in names[:1]]
+            for position, batch in enumerate(names):
+                contents = coming.pop().result()
+                if position + 1 < len(names):
+                    coming.append(thread.submit(self._read_batch, names[position + 1]))
+                yield decode_batch(*contents, batch)
+
+    def _read_batch(self, batch: str) -> tuple[bytes, bytes, int]:
         texts, vectors = self._entries[f"{batch}.jsonl"], self._entries[f"{batch}.npy"]
-        return decode_batch(self._container.read(texts), self._container.read(vectors), texts.rows or 0, batch)
+        return self._read(texts), self._read(vectors), texts.rows or 0
 
     def deleted(self, name: str) -> Iterator[list[str]]:
         collection = self.manifest.collection(name)
         for part in collection["deleted"]:
             entry = self._entries[f"{collection['directory']}/{part}.jsonl"]
-            yield decode_ids(self._container.read(entry), entry.rows or 0, entry.name)
+            yield decode_ids(self._read(entry), entry.rows or 0, entry.name)
+
+    def _read(self, entry: Entry) -> bytes:
+        content = self._container.read(entry)
+        self.checked.add(entry.name)
+        return content
 
 
 class SnapshotRecordSet:
@@ -103,8 +123,7 @@ class SnapshotRecordSet:
         newer = _Newer(self._layers, self._name)
         try:
             for layer in self._layers:
-                for name in layer.batch_names(self._name):
-                    batch = layer.batch(name)
+                for batch in layer.batches(self._name):
                     rows = newer.rows(layer, batch.ids)
                     if rows:
                         yield batch if len(rows) == len(batch) else batch.select(rows)

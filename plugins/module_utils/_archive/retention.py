@@ -11,13 +11,12 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from .._audit import audited
 from .._errors import UsageError
 from .._files import disk_errors, fsync_directory
 from .catalogue import VERIFIED, FoundSnapshot, find_snapshots
-from .store import ARCHIVE_SUFFIX, SNAPSHOT_ID, SnapshotStore, list_folder, partial_files, snapshot_time
+from .store import SAFETY_NAME, ARCHIVE_SUFFIX, SNAPSHOT_ID, SnapshotStore, list_folder, partial_files, snapshot_time
 from .verify import verify_snapshot
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -111,11 +110,12 @@ class _Plan:
                 self._keep(snapshot, "not old enough")
 
     def groups(self) -> list[list[FoundSnapshot]]:
-        """The verified snapshots of each server, newest first."""
-        servers: dict[str, list[FoundSnapshot]] = {}
+        """The verified snapshots of each server, newest first; a rollback's safety snapshots by themselves, so that they displace no other."""
+        servers: dict[tuple[str, bool], list[FoundSnapshot]] = {}
         for snapshot in sorted(self._found, key=_taken, reverse=True):
             if snapshot.manifest is not None and _is_verified(snapshot):
-                servers.setdefault(snapshot.manifest.server.text, []).append(snapshot)
+                key = (snapshot.manifest.server.text, snapshot.manifest.name == SAFETY_NAME)
+                servers.setdefault(key, []).append(snapshot)
         return list(servers.values())
 
     def deletable(self) -> list[str]:

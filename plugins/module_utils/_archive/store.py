@@ -11,13 +11,14 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Optional, Union
 
 from .._errors import DiskError, UsageError
 from .._files import check_private_directory, disk_error, make_private_directory
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SNAPSHOT_ID = re.compile(r"snapshot_\d{8}_\d{6}(?:_[A-Za-z0-9_-]{1,64})?", re.ASCII)
+# The name of the snapshots that a rollback takes of what it is about to change: never what `latest` means.
+SAFETY_NAME = "before_rollback"
 ARCHIVE_SUFFIX = ".tar.gz"
 MANIFEST_SUFFIX = ".json"
 PARTIAL_SUFFIX = ".partial"

@@ -16,7 +16,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from .._errors import DiskError, UsageError
 from .._files import atomic_write, disk_errors, fsync_directory

@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence
 
+from .._archive.catalogue import choose_snapshot
 from .._archive.manifest import ServerIdentity
-from .._archive.reader import Snapshot, choose_snapshot, open_snapshot
-from .._archive.store import SnapshotStore, open_store
+from .._archive.reader import Snapshot, open_snapshot
+from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
 from .._archive.verify import require_sound
 from .._audit import audited
 from .._endpoint import Endpoint
@@ -25,11 +26,12 @@ from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .differences import record_diff
 from .outcome import Context, Outcome
+from .planning import select_collections
 from .restoration import Restoration
-from .snapshot import snapshot as take_snapshot
+from .snapshot import write_snapshot
 
-TRIGGERS = ("manual", "automatic", "time_based")
 PATIENCE_SECONDS = 60.0
+SAFETY_RETENTION_DAYS = 7
 
 
 @dataclass
@@ -92,7 +94,7 @@ def rollback(
             with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
                 entry.collections_affected = run.affected
                 if safety_snapshot or guard:
-                    entry.details["safety_snapshot_id"] = run.save(endpoint, directory)
+                    entry.details["safety_snapshot_id"] = run.save(identity)
                 server.http.patience = PATIENCE_SECONDS
                 run.apply()
                 entry.rollback_success = True
@@ -161,16 +163,13 @@ class _Rollback:
             extra_names = sorted(set(stored) - set(specs) - helpers)
             self.extras = [_Extra(stored[name], self.server.count(stored[name].id)) for name in extra_names]
 
-    def save(self, endpoint: Endpoint, directory: str) -> str:
+    def save(self, identity: ServerIdentity) -> str:
         """A snapshot of everything as it is now."""
         with self.context.progress.phase("safety_snapshot"):
-            taken = take_snapshot(
-                endpoint, state="present", name=None, directory=directory, collections=None, method="records", data_directory=None, base=None,
-                batch_size=None, retention_days=None, keep_min=1, require_consistent=False, verify=True, encryption_key_file=None,
-                context=Context(False),
-            )
-        self.safety_snapshot_id = str(taken.returns["snapshot"]["snapshot_id"])
-        return self.safety_snapshot_id
+            everything = select_collections(self.server, None)
+            manifest = write_snapshot(self.server, self.store, identity, everything, SAFETY_NAME, SAFETY_RETENTION_DAYS, False, True, Context())
+        self.safety_snapshot_id = manifest.snapshot_id
+        return manifest.snapshot_id
 
     def apply(self) -> None:
         """Write what differs, and prove it."""

@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 from typing import Any, Optional, Sequence
 
 from .._archive.manifest import Consistency, Manifest, ServerIdentity
-from .._archive.reader import find_named
+from .._archive.catalogue import find_named
 from .._archive.retention import delete_snapshot, prune
-from .._archive.store import SnapshotStore, new_snapshot_id, open_store, remove_partials
+from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store, remove_partials
 from .._archive.verify import require_sound
 from .._archive.writer import ArchiveWriter
 from .._audit import audited
@@ -64,6 +64,8 @@ def snapshot(
 ) -> Outcome:
     """Make a snapshot exist (or, with `state: absent`, be gone)."""
     _refuse_what_is_missing(method, data_directory, base, encryption_key_file)
+    if name == SAFETY_NAME:
+        raise UsageError(f"The name {SAFETY_NAME!r} is kept for the snapshots that a rollback takes first; choose another one.")
     if state == "absent":
         return _remove(endpoint, directory, name, context)
     store = open_store(directory, for_writing=not context.check_mode)
@@ -82,7 +84,7 @@ def snapshot(
             return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
         with store_lock(directory, "snapshot"):
             remove_partials(store)
-            manifest = _take(server, store, identity, chosen, name, retention_days, require_consistent, verify, context)
+            manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context)
             pruned = prune(store, retention_days=retention_days, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
         outcome = _outcome(True, store, manifest, context)
         outcome.warnings.extend(pruned.warnings)
@@ -91,7 +93,7 @@ def snapshot(
         server.close()
 
 
-def _take(
+def write_snapshot(
     server: Server,
     store: SnapshotStore,
     identity: ServerIdentity,
@@ -102,6 +104,7 @@ def _take(
     verify: bool,
     context: Context,
 ) -> Manifest:
+    """Read the chosen collections into a new archive. The caller holds the store's lock."""
     started = datetime.now(timezone.utc)
     snapshot_id = new_snapshot_id(store, name, started)
     moved: dict[str, list[str]] = {}

@@ -39,7 +39,7 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
     other option under its own name, None where it is absent, and with its context. `rules` are AnsibleModule's, such as mutually_exclusive.
     """
     module = ChromaModule(argument_spec=argument_spec, supports_check_mode=True, **rules)
-    _hide_passwords_in_urls(module)
+    _hide_credentials_in_urls(module)
     if _libraries.MISSING:
         advice = " The role infrafabric.chromadb.runtime installs what the modules need."
         module.fail_json(missing_required_lib(_libraries.MISSING) + advice, exception=_libraries.MISSING_TRACEBACK)
@@ -96,13 +96,14 @@ def _read_schema(value: Any) -> Mapping[str, Any] | None:
     )
 
 
-def _hide_passwords_in_urls(module: ChromaModule) -> None:
-    """A password inside a URL is refused later, but the URL is among the parameters that Ansible returns."""
+def _hide_credentials_in_urls(module: ChromaModule) -> None:
+    """Credentials inside a URL are refused later, but the URL is among the parameters that Ansible returns."""
     sides = [module.params, module.params.get("source") or {}, module.params.get("target") or {}]
     for side in sides:
         try:
-            password = urlsplit(side.get("url") or "").password
+            parts = urlsplit(side.get("url") or "")
         except ValueError:
             continue
-        if password:
-            module.no_log_values.update((password, unquote(password)))
+        # A token is sometimes put in the place of the user.
+        for secret in filter(None, (parts.username, parts.password)):
+            module.no_log_values.update((secret, unquote(secret)))

@@ -76,10 +76,10 @@ server:
       returned: success
       sample: 1.0.0
     generation:
-      description: The generation of servers that it belongs to, by what it can do.
+      description: The oldest release line of Chroma that behaves like it.
       type: str
       returned: success
-      sample: 1.x
+      sample: "1.5"
     api:
       description: The API that is used to talk to it.
       type: str

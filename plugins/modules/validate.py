@@ -27,34 +27,38 @@ attributes:
 options:
   queries:
     description:
-      - Searches that are sent to both servers, to compare their answers. Each has an O(queries[].embedding) or an O(queries[].text).
-      - Without it, records of the source are searched for, see O(sample).
+      - Searches that are sent to both servers, to compare their answers.
+      - Without it, records of the source are searched for, the same ones in every run.
     type: list
     elements: dict
     suboptions:
       text:
-        description: The text to search for. The record whose document is most like it gives the embedding.
+        description:
+          - The text to search for.
+          - It has to be turned into a vector by the model that made the collection's vectors. The module refuses it, with RV(failure_class=usage),
+            where it does not know that model.
         type: str
       embedding:
         description: The vector to search for.
         type: list
         elements: float
       collection:
-        description: The target collection to search in. Without it, all of them.
+        description: The target collection to search in. Without it, all whose vectors are as long.
         type: str
   expected_counts:
     description:
-      - How many records each source collection must have, a dictionary from a collection's name to a number.
+      - How many records collections must have, a dictionary from the name of a source or target collection to a number.
       - With it, two empty databases are no success.
     type: dict
   sample:
-    description: Which records of the source are searched for on both servers. They are chosen the same way in every run.
+    description:
+      - Compare a random sample instead of all records. It is for a quick look, the report says how much it proves.
+      - Without it, every record is compared.
     type: dict
     suboptions:
       size:
-        description: How many.
+        description: How many records are compared. Without it, all.
         type: int
-        default: 20
       seed:
         description: Another number chooses other records.
         type: int
@@ -143,10 +147,8 @@ EXAMPLES = r"""
     expected_counts:
       openwebui_core: 3000
     queries:
-      - text: How do I reset the password?
+      - embedding: [0.12, -0.31, 0.05]
         collection: openwebui_core
-    sample:
-      size: 50
     thresholds:
       max_lost_records: 0
       max_latency_ms: 300
@@ -276,7 +278,7 @@ def main() -> None:
         "max_invalid_citation_percent": {"type": "float", "default": 10},
     }
     query = {"text": {"type": "str"}, "embedding": {"type": "list", "elements": "float"}, "collection": {"type": "str"}}
-    sample = {"size": {"type": "int", "default": 20}, "seed": {"type": "int", "default": 0}}
+    sample = {"size": {"type": "int"}, "seed": {"type": "int", "default": 0}}
     options = {
         "queries": {
             "type": "list",
@@ -286,7 +288,7 @@ def main() -> None:
             "mutually_exclusive": [("text", "embedding")],
         },
         "expected_counts": {"type": "dict"},
-        "sample": {"type": "dict", "apply_defaults": True, "options": sample},
+        "sample": {"type": "dict", "options": sample},
         "thresholds": {"type": "dict", "apply_defaults": True, "options": thresholds},
         "report_directory": {"type": "path"},
     }

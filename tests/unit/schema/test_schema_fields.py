@@ -11,8 +11,8 @@ import math
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import UsageError
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.fields import Field, fields_for, parse_schema, value_fault
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.reasons import count_reasons
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.fields import Field, fields_for, parse_schema, value_fault
 
 
 def one_field(**rules):

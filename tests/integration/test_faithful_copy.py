@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,32 +14,43 @@ from tests.support import trap_data
 from tests.support.case import Case
 from tests.support.chroma_server import ChromaServer
 from tests.support.counting_proxy import CountingProxy
-from tests.support.equality import contents_differences
+from tests.support.equality import contents_differences, search_differences
 from tests.support.raw import RawChroma, Record
 
 TOTAL = 9832
 
 
 @pytest.fixture(scope="module")
-def copied(source_server: ChromaServer, target_server: ChromaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    """The whole database, migrated once. A test that changes it leaves both sides equal."""
+def migration(source_server: ChromaServer, target_server: ChromaServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, dict[str, Any]]:
+    """The whole database, migrated once, and what the module said."""
     source = RawChroma(source_server.url).fresh_database("whole")
     target = RawChroma(target_server.url).fresh_database("whole")
     assert trap_data.build(source, total=TOTAL) == TOTAL
     case = Case(source, target, tmp_path_factory.mktemp("whole"))
-    case.first_run = case.migrate()  # type: ignore[attr-defined]
-    return case
+    return case, case.migrate()
 
 
-def test_nothing_is_lost_or_changed(copied: Case) -> None:
-    result = copied.first_run  # type: ignore[attr-defined]
+@pytest.fixture
+def copied(migration: tuple[Case, dict[str, Any]]) -> Case:
+    """Both sides equal; a test that changes them makes them equal again."""
+    return migration[0]
+
+
+@pytest.fixture
+def first_run(migration: tuple[Case, dict[str, Any]]) -> dict[str, Any]:
+    return migration[1]
+
+
+def test_nothing_is_lost_or_changed(copied: Case, first_run: dict[str, Any]) -> None:
+    result = first_run
     assert result["changed"] is True
     assert result["records"] == {"read": TOTAL, "valid": TOTAL, "invalid": 0, "added": TOTAL, "changed": 0, "unchanged": 0, "deleted": 0}
     assert copied.differences() == []
+    assert search_differences(copied.source, copied.target, copied.source.names()) == []
 
 
-def test_result_names_every_collection_and_phase(copied: Case) -> None:
-    result = copied.first_run  # type: ignore[attr-defined]
+def test_result_names_every_collection_and_phase(copied: Case, first_run: dict[str, Any]) -> None:
+    result = first_run
     assert {row["name"]: row["added"] for row in result["collections"]} == {
         name: len(found.records) for name, found in copied.source.contents().items()
     }

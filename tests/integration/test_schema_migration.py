@@ -170,7 +170,8 @@ def test_invalid_records_go_into_quarantine_and_come_back_corrected(case: Case, 
 def test_too_many_invalid_records_stop_it_before_the_first_write(case: Case, tmp_path: Path, target_proxy: CountingProxy) -> None:
     rows = trap_data.vectors(100, seed=72)
     trap_data.write(case.source, CollectionData("things", [Record("r%d" % n, row, "r", {"score": n}) for n, row in enumerate(rows)]))
-    options = {"schema": {"fields": {"score": {"type": "integer", "maximum": 90}}}, "on_invalid": "skip", "quarantine_file": str(tmp_path / "q")}
+    schema = {"fields": {"score": {"type": "integer", "maximum": 90}}}
+    options: dict[str, Any] = {"schema": schema, "on_invalid": "skip", "quarantine_file": str(tmp_path / "q")}
     result = case.through(target=target_proxy).migrate(fails=True, **options)
     assert result["failure_class"] == "invalid_data", result["msg"]
     assert target_proxy.writes == []

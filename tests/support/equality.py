@@ -85,6 +85,21 @@ def record_differences(expected: Record, actual: Record, space: str) -> list[str
     return found
 
 
+def search_differences(left: RawChroma, right: RawChroma, names: Iterable[str], renamed: Optional[Mapping[str, str]] = None) -> list[str]:
+    """Whether both sides measure distance alike: one query a collection, with twice the vector of a record that is not zero."""
+    found = []
+    for name in names:
+        ids = [place.collection(wanted)["id"] for place, wanted in ((left, name), (right, (renamed or {}).get(name, name)))]
+        rows = [record.embedding for record in left.records(ids[0]).values() if record.embedding is not None]
+        asked = next((row * 2 for row in rows if 0.01 < np.linalg.norm(row) < 100), None)
+        if asked is None:
+            continue
+        distances = [place.query(one, asked)["distances"][0] for place, one in zip((left, right), ids)]
+        if len(distances[0]) != len(distances[1]) or not np.allclose(*distances, rtol=1e-4, atol=1e-5):
+            found.append("%s: distances %.200r != %.200r" % (name, *distances))
+    return found
+
+
 def same_vector(expected: Any, actual: Any, space: str) -> bool:
     if expected is None or actual is None:
         return expected is None and actual is None

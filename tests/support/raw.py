@@ -39,12 +39,14 @@ class Contents:
     configuration: Optional[dict[str, Any]]
     dimension: Optional[int]
     records: dict[str, Record] = field(default_factory=dict)
+    modern: bool = True
 
     @property
     def space(self) -> str:
-        """Metadata first: releases before 1.0 report l2 in the configuration whatever the index is."""
+        """The configuration decides from 1.0 on; before, it says l2 whatever the index is, and the metadata decides."""
         from_metadata = (self.metadata or {}).get("hnsw:space")
-        return str(from_metadata or ((self.configuration or {}).get("hnsw") or {}).get("space") or "l2")
+        configured = ((self.configuration or {}).get("hnsw") or {}).get("space")
+        return str((configured or from_metadata if self.modern else from_metadata) or "l2")
 
 
 class RawError(Exception):
@@ -193,6 +195,7 @@ class RawChroma:
                     configuration=collection.get("configuration_json"),
                     dimension=collection.get("dimension"),
                     records=self.records(collection["id"]),
+                    modern=self.modern,
                 )
         return found
 

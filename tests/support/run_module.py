@@ -56,8 +56,21 @@ def run_module(name: str, options: Mapping[str, Any], check: bool = False, diff:
     return _judged(name, output.getvalue(), fails)
 
 
+# Runs a module as __main__, and leaves the most memory that its process ever held beside the arguments file.
+_MEASURED = """
+import runpy, sys
+name, arguments = sys.argv[1:]
+sys.argv = [name, arguments]
+try:
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+finally:
+    with open("/proc/self/status") as status, open(arguments + ".peak", "w") as peak:
+        peak.write(next(line.split()[1] for line in status if line.startswith("VmHWM:")))
+"""
+
+
 class Apart:
-    """A module in a process of its own; `result` waits for it."""
+    """A module in a process of its own; `result` waits for it, and sets `peak_bytes`: the most memory it held."""
 
     def __init__(self, name: str, options: Mapping[str, Any], check: bool = False, diff: bool = False, python: str = sys.executable) -> None:
         make_importable()
@@ -67,7 +80,7 @@ class Apart:
         self._arguments_file = handle.name
         env = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
         self.process = subprocess.Popen(
-            [python, "-m", _MODULES + name, handle.name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+            [python, "-c", _MEASURED, _MODULES + name, handle.name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
         )
         self.stderr = ""
         self.peak_bytes = 0
@@ -75,6 +88,10 @@ class Apart:
     def result(self, fails: bool = False) -> dict[str, Any]:
         output, self.stderr = self.process.communicate()
         os.unlink(self._arguments_file)
+        peak = Path(self._arguments_file + ".peak")
+        if peak.exists():
+            self.peak_bytes = int(peak.read_text()) * 1024
+            peak.unlink()
         if not output.strip():
             raise ModuleFailed("%s printed nothing; exit %s\n%s" % (self.name, self.process.returncode, self.stderr[-4000:]))
         return _judged(self.name, output, fails)

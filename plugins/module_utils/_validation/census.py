@@ -26,6 +26,7 @@ class Tally:
     lost       expected records that it does not hold
     extra      records that belong to this migration but that the source does not have
     foreign    records that belong to somebody else
+    spared     records that are no fault and no proof: the source's are invalid, or of a collection that is not validated now
     """
 
     subject: Subject
@@ -34,6 +35,7 @@ class Tally:
     lost: int = 0
     extra: int = 0
     foreign: int = 0
+    spared: int = 0
     fields: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -52,16 +54,20 @@ class Census:
              `source_collection` that they come from it or, without that field, those that are there under their id.
     """
 
-    def __init__(self, subjects: Sequence[Subject]) -> None:
-        self.tallies = {subject.target: Tally(subject) for subject in subjects}
+    def __init__(self) -> None:
+        self.tallies: dict[str, Tally] = {}
         self.sources: dict[str, list[int]] = {}
         self.changed = Examples()
         self.lost = Examples()
         self.extra = Examples()
         self.foreign = Examples()
 
+    def tally(self, subject: Subject) -> Tally:
+        """The tally of a target collection; one without records begins with zeros."""
+        return self.tallies.setdefault(subject.target, Tally(subject))
+
     def observe(self, subject: Subject, source: str, batch: ComparedBatch) -> None:
-        tally = self.tallies[subject.target]
+        tally = self.tally(subject)
         tally.unchanged += batch.status.count(UNCHANGED)
         tally.changed += batch.status.count(CHANGED)
         tally.lost += batch.status.count(ADDED)
@@ -75,7 +81,7 @@ class Census:
         self._count_found(subject, source, batch.actual)
 
     def observe_extra(self, subject: Subject, records: RecordBatch, owned: Sequence[bool]) -> None:
-        tally = self.tallies[subject.target]
+        tally = self.tally(subject)
         for record_id, is_ours in zip(records.ids, owned):
             examples = self.extra if is_ours else self.foreign
             examples.add(collection=subject.target, id=record_id)
@@ -83,7 +89,7 @@ class Census:
         tally.extra += len(ours)
         tally.foreign += len(owned) - len(ours)
         if ours:
-            self._count_found(subject, subject.sources[0] if len(subject.sources) == 1 else None, records.select(ours))
+            self._count_found(subject, subject.only_source, records.select(ours))
 
     def total(self, kind: str) -> int:
         """One of the figures of `Tally`, over all target collections."""

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -18,8 +19,17 @@ SEMANTIC_EQUIVALENCE, DISTRIBUTION, DUPLICATES = "semantic_equivalence", "distri
 FIELD_TYPES, CITATIONS, RECORDS, SPECS, LATENCY = "field_types", "citations", "records", "specs", "latency"
 # Every validation answers each of these, in this order.
 CHECKS = (
-    COUNTS, EMBEDDINGS, METADATA_COMPLETENESS, SEMANTIC_EQUIVALENCE, DISTRIBUTION, DUPLICATES,
-    FIELD_TYPES, CITATIONS, RECORDS, SPECS, LATENCY,
+    COUNTS,
+    EMBEDDINGS,
+    METADATA_COMPLETENESS,
+    SEMANTIC_EQUIVALENCE,
+    DISTRIBUTION,
+    DUPLICATES,
+    FIELD_TYPES,
+    CITATIONS,
+    RECORDS,
+    SPECS,
+    LATENCY,
 )
 
 EXAMPLES = 10
@@ -73,15 +83,18 @@ def shortened(value: Any) -> Any:
     """A text as it is, unless it is very long; other plain values as they are, anything else as text."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}... ({len(value)} characters)"
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, float):
+        # NaN and infinity are no JSON.
+        return value if math.isfinite(value) else repr(value)
     if isinstance(value, (list, tuple)) and len(value) <= EXAMPLES:
         return [shortened(item) for item in value]
     return shortened(repr(value))
 
 
 def number(count: int, one: str, many: str = "") -> str:
-    """"1 record", "9,832 records"."""
+    """ "1 record", "9,832 records"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 

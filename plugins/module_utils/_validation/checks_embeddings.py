@@ -73,9 +73,17 @@ class EmbeddingsCheck:
         mean_difference = max((value for value in means.values() if value is not None), default=0.0)
         missing_percent = percent(self._missing, self._expected)
         details: dict[str, Any] = {
-            "expected": self._expected, "compared": self._compared, "missing": self._missing, "changed": self._changed,
-            "wrong_dimension": self._dimension, "not_finite": self._not_finite, "zero": self._zero, "became_zero": self._new_zero,
-            "max_mean_difference": mean_difference, "max_mean_difference_allowed": self._limits.max_mean_difference, "mean_differences": means,
+            "expected": self._expected,
+            "compared": self._compared,
+            "missing": self._missing,
+            "changed": self._changed,
+            "wrong_dimension": self._dimension,
+            "not_finite": self._not_finite,
+            "zero": self._zero,
+            "became_zero": self._new_zero,
+            "max_mean_difference": mean_difference,
+            "max_mean_difference_allowed": self._limits.max_mean_difference,
+            "mean_differences": means,
             "error_classes": [{"up_to": None if math.isinf(top) else top, "records": count} for top, count in zip(ERROR_CLASSES, self._errors)],
             "examples": self._examples.kept,
         }
@@ -108,9 +116,7 @@ class EmbeddingsCheck:
         zero = f" {number(self._zero, 'zero vector')}, in the source as well." if self._zero else ""
         return verdict(PASSED, f"All {number(self._compared, 'vector')} that the target should hold are there and equal.{zero}")
 
-    def _compare(
-        self, subject: Subject, records: RecordBatch, rows: NDArray[np.intp], expected: NDArray[np.float32], actual: NDArray[np.float32]
-    ) -> None:
+    def _compare(self, subject: Subject, records: RecordBatch, rows: NDArray[np.intp], expected: NDArray[np.float32], actual: NDArray[np.float32]) -> None:
         finite, was_finite = np.isfinite(actual).all(axis=1), np.isfinite(expected).all(axis=1)
         self._not_finite += int((~finite).sum())
         self._new_not_finite += self._note(subject, "not finite", records, rows[~finite & was_finite])

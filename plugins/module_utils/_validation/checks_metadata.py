@@ -34,11 +34,11 @@ from .thresholds import Thresholds
 class MetadataChecks:
     """Watches the metadata of the target's own records: all but those that belong to somebody else."""
 
-    def __init__(self, subjects: Sequence[Subject], thresholds: Thresholds) -> None:
+    def __init__(self, has_schema: bool, thresholds: Thresholds) -> None:
         self._limits = thresholds
-        self._schema = any(subject.fields is not None for subject in subjects)
-        self._rules = {subject.target: tuple((subject.fields or {}).values()) for subject in subjects}
-        self._homes = {subject.target: _homes(subject) for subject in subjects}
+        self._schema = has_schema
+        self._rules: dict[str, tuple[Field, ...]] = {}
+        self._homes: dict[str, tuple[tuple[str, str], ...]] = {}
         self._required = _Score()
         self._types = _Score()
         self._citations = _Score()
@@ -59,6 +59,9 @@ class MetadataChecks:
 
     def _look(self, subject: Subject, ids: Sequence[str], metadatas: Sequence[Optional[Metadata]]) -> None:
         target = subject.target
+        if target not in self._rules:
+            self._rules[target] = tuple((subject.fields or {}).values())
+            self._homes[target] = _homes(subject)
         rules, homes = self._rules[target], self._homes[target]
         self._records += len(ids)
         if not rules:

@@ -24,10 +24,18 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
     """The comparison record by record; a single one that differs fails. The figure is the number that differ."""
     collections = []
     for target, tally in census.tallies.items():
-        collections.append({
-            "collection": target, "rule": RULES.get(tally.subject.space, RULES["l2"]), "unchanged": tally.unchanged, "changed": tally.changed,
-            "lost": tally.lost, "extra": tally.extra, "foreign": tally.foreign, "changed_fields": dict(tally.fields),
-        })
+        collections.append(
+            {
+                "collection": target,
+                "rule": RULES.get(tally.subject.space, RULES["l2"]),
+                "unchanged": tally.unchanged,
+                "changed": tally.changed,
+                "lost": tally.lost,
+                "extra": tally.extra,
+                "foreign": tally.foreign,
+                "changed_fields": dict(tally.fields),
+            }
+        )
     details: dict[str, Any] = {
         "collections": collections,
         "changed": census.changed.kept,

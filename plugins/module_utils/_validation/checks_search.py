@@ -100,8 +100,13 @@ def check_latency(samples: Sequence[float], has_records: bool, thresholds: Thres
     p50, p95, p99 = (float(np.percentile(milliseconds, share)) for share in (50, 95, 99))
     rate = len(samples) / max(float(milliseconds.sum()) / 1000.0, 1e-9)
     details = {
-        "searches": len(samples), "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "queries_per_second": rate,
-        "min_queries_per_second": limits.min_queries_per_second, "samples_ms": [round(float(value), 3) for value in milliseconds[:500]],
+        "searches": len(samples),
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
+        "queries_per_second": rate,
+        "min_queries_per_second": limits.min_queries_per_second,
+        "samples_ms": [round(float(value), 3) for value in milliseconds[:500]],
     }
     faults = []
     if p95 > limits.max_latency_ms:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NEAREST = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Query:
     """A search in one target collection. `origin` says where the vector comes from, for people."""
 

@@ -37,14 +37,17 @@ class QueryResult:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "collection": self.query.collection, "query": shortened(self.query.origin), "true_divergence_percent": self.true_divergence,
-            "index_divergence_percent": self.index_divergence, "recall_source": self.recall_source, "recall_target": self.recall_target, "error": self.error,
+            "collection": self.query.collection,
+            "query": shortened(self.query.origin),
+            "true_divergence_percent": self.true_divergence,
+            "index_divergence_percent": self.index_divergence,
+            "recall_source": self.recall_source,
+            "recall_target": self.recall_target,
+            "error": self.error,
         }
 
 
-def judge_query(
-    query: Query, space: str, truth: Optional[TrueNeighbours], source: Optional[Answer], target: Optional[Answer], error: str = ""
-) -> QueryResult:
+def judge_query(query: Query, space: str, truth: Optional[TrueNeighbours], source: Optional[Answer], target: Optional[Answer], error: str = "") -> QueryResult:
     """Compare what was truly nearest and what the servers answer. `truth` is None when not all records were looked at."""
     true_divergence = recall_source = recall_target = index_divergence = None
     if truth is not None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
-from .._records.collection_spec import CollectionSpec
 from .._records.compare import ComparedBatch
 from .._records.record_batch import Metadata, RecordBatch
 from .._schema.fields import SOURCE_COLLECTION, Field
@@ -21,22 +20,21 @@ from .._schema.fields import SOURCE_COLLECTION, Field
 class Subject:
     """One target collection.
 
-    target    its name
-    sources   the source collections whose records may be in it
-    expected  the spec that it should have
-    actual    the spec that it has; None: the collection is not there
-    fields    the schema's fields for it, by name; None without a schema
+    target   its name
+    sources  the source collections whose records may be in it
+    space    what distances are counted in there
+    fields   the schema's fields for it, by name; None without a schema
     """
 
     target: str
     sources: tuple[str, ...]
-    expected: CollectionSpec
-    actual: Optional[CollectionSpec]
+    space: str = "l2"
     fields: Optional[Mapping[str, Field]] = None
 
     @property
-    def space(self) -> str:
-        return self.expected.space
+    def only_source(self) -> Optional[str]:
+        """The source collection, where there is but one."""
+        return self.sources[0] if len(self.sources) == 1 else None
 
     @cached_property
     def states_source(self) -> bool:

@@ -1,0 +1,353 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Compare the target with what the transformed source says it should hold, check it from every side, and decide. Writes to neither server."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+from .._endpoint import Endpoint
+from .._errors import UsageError
+from .._records.live import LiveCollection
+from .._schema.plan import MigrationPlan
+from .._schema.transformation import FAIL, PREFIX
+from .._server.probe import connect
+from .._server.server import Server
+from .._validation.census import Census
+from .._validation.check import CHECKS, Check
+from .._validation.checks_counts import SourceFigures, TargetFigures, check_counts, check_counts_of_sample, check_duplicates, expected_shortfalls
+from .._validation.checks_embeddings import EmbeddingsCheck
+from .._validation.checks_metadata import MetadataChecks
+from .._validation.checks_records import check_records, confidence_bound
+from .._validation.checks_search import average_divergence, check_latency, check_semantic_equivalence
+from .._validation.checks_specs import check_specs
+from .._validation.decision import Totals, decide
+from .._validation.neighbours import ExactSearch, Query
+from .._validation.report import check_report_directory, report_of, write_report
+from .._validation.report_data import ReportData, Step
+from .._validation.search_quality import QueryResult, judge_query
+from .._validation.searches import Answers, ask_source, ask_target, more_queries, parse_queries, place_queries, sample_ids, sample_queries
+from .._validation.subject import RecordObserver
+from .._validation.thresholds import Thresholds, parse_thresholds
+from .._validation.walk import Walk, Walked
+from .outcome import Context, Outcome
+from .planning import make_plan
+
+PHASES = ("prepare", "export", "transform", "compare", "surplus", "search", "report")
+# Ids that are asked for to learn whether the migration prefixed ids in merged targets.
+PROBED_IDS = 20
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """How many records are looked at, and the seed that chooses them."""
+
+    size: int
+    seed: int
+
+
+def validate(
+    source: Endpoint,
+    target: Endpoint,
+    *,
+    collections: Optional[Sequence[str]],
+    routes: Any,
+    schema: Optional[Mapping[str, Any]],
+    corrections: Any,
+    queries: Optional[Sequence[Mapping[str, Any]]],
+    expected_counts: Optional[Mapping[str, Any]],
+    sample: Optional[Mapping[str, Any]],
+    thresholds: Optional[Mapping[str, Any]],
+    report_directory: Optional[str],
+    context: Context,
+) -> Outcome:
+    """Judge the target; a bad decision is a result, not an error. Reports are written unless in check mode."""
+    limits = parse_thresholds(thresholds)
+    counts = _expected_counts(expected_counts)
+    chosen = _sample(sample)
+    wanted = parse_queries(queries)
+    directory = None if context.check_mode else report_directory
+    if directory is not None:
+        check_report_directory(directory)
+    with ExitStack() as stack:
+        source_server, target_server = connect(source), connect(target)
+        stack.callback(source_server.close)
+        stack.callback(target_server.close)
+        rules: dict[str, Any] = {"collections": collections, "routes": routes, "schema": schema, "corrections": corrections}
+        stored = {collection.name: LiveCollection(target_server, collection) for collection in target_server.list_collections()}
+        plan = make_plan(source_server, target_server, on_collision=FAIL, **rules)
+        if _ids_are_prefixed(plan, stored):
+            plan = make_plan(source_server, target_server, on_collision=PREFIX, **rules)
+        run = _Validation(plan, source_server, target_server, stored, limits, counts, chosen, context)
+        stack.callback(run.close)
+        return run.run(wanted, directory)
+
+
+class _Validation:
+    """One run: choose the searches, walk through all records, search, judge, report."""
+
+    def __init__(
+        self,
+        plan: MigrationPlan,
+        source: Server,
+        target: Server,
+        stored: Mapping[str, LiveCollection],
+        limits: Thresholds,
+        expected_counts: Mapping[str, int],
+        sample: Optional[_Sample],
+        context: Context,
+    ) -> None:
+        self.plan = plan
+        self.source = source
+        self.target = target
+        self.stored = stored
+        self.limits = limits
+        self.expected_counts = expected_counts
+        self.sample = sample
+        self.context = context
+        self.progress = context.progress
+        self.census = Census()
+        self.timeline: list[Step] = []
+        self._walk: Optional[Walk] = None
+
+    def close(self) -> None:
+        if self._walk is not None:
+            self._walk.close()
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        start = self.progress.seconds
+        try:
+            yield
+        finally:
+            self.timeline.append(Step(name, start, self.progress.seconds - start))
+
+    def run(self, wanted: Sequence[tuple[Optional[str], Any]], report_directory: Optional[str]) -> Outcome:
+        self.progress.declare(*PHASES)
+        with self._step("prepare"), self.progress.phase("prepare"):
+            counts = {source.name: source.count() for source in self.plan.sources}
+            self.progress.expect(sum(counts.values()) if self.sample is None else min(self.sample.size, sum(counts.values())))
+            queries = self._queries(wanted)
+            chosen = None if self.sample is None else _choose(self.plan, self.sample)
+        embeddings, metadata = EmbeddingsCheck(self.limits), MetadataChecks(self.plan.transformation.schema is not None, self.limits)
+        exact = ExactSearch(queries)
+        observers: list[RecordObserver] = [embeddings, metadata]
+        if self.sample is None:
+            observers.append(exact)
+        names = [collection.name for collection in self.source.list_collections()]
+        self._walk = Walk(self.plan, self.stored, self.census, observers, self.progress, names, chosen)
+        with self._step("compare all records" if self.sample is None else "compare a sample"):
+            walked = self._walk.run()
+        with self._step("search"), self.progress.phase("search", len(queries)):
+            results, answers = self._search(exact, queries)
+        sources = [SourceFigures(name, count, walked.invalid.get(name, 0)) for name, count in counts.items()]
+        targets = [self._figures(name, distinct) for name, distinct in walked.listed.items()]
+        has_vectors = bool(queries) or any(source.stored.dimension for source in self.plan.sources if counts[source.name])
+        checks = [
+            self._counts(sources, targets, walked),
+            embeddings.check(),
+            *metadata.checks(),
+            check_semantic_equivalence(results, has_vectors, self.limits),
+            check_duplicates(targets),
+            check_records(self.census, self._sample_details(counts)),
+            check_specs(self.plan.target_specs(walked.fed_by), self._actual_specs(walked), self.target.capabilities, self.plan.transformation.merged_targets),
+            check_latency(answers.seconds, has_vectors, self.limits),
+        ]
+        return self._outcome(checks, walked, sources, targets, results, report_directory)
+
+    def _queries(self, wanted: Sequence[tuple[Optional[str], Any]]) -> list[Query]:
+        """The user's queries, or records of the source, and of target collections that these do not reach."""
+        if wanted:
+            dimensions: dict[str, Optional[int]] = {}
+            for source in self.plan.sources:
+                for name in self.plan.reachable(source):
+                    held = self.stored.get(name)
+                    dimensions.setdefault(name, source.stored.dimension or (held.stored.dimension if held else None))
+            return place_queries(wanted, dimensions)
+        seed = 0 if self.sample is None else self.sample.seed
+        queries = sample_queries(self.plan, seed)
+        reached = {query.collection for query in queries}
+        for source in self.plan.sources:
+            for name in self.plan.reachable(source):
+                if name in self.stored and name not in reached and self.stored[name].stored.dimension:
+                    reached.add(name)
+                    queries.extend(more_queries(self.stored[name], seed))
+        return queries
+
+    def _search(self, exact: ExactSearch, queries: Sequence[Query]) -> tuple[list[QueryResult], Answers]:
+        assert self._walk is not None
+        spaces = {name: subject.space for name, subject in self._walk.subjects.items()}
+        known = [place for place, query in enumerate(queries) if query.collection in spaces]
+        asked = [queries[place] for place in known]
+        expected = ask_source(self.plan, asked, spaces)
+        answers = ask_target(self.stored, asked)
+        results = []
+        for row, place in enumerate(known):
+            query = asked[row]
+            truth = None if self.sample is not None else exact.found[place]
+            results.append(judge_query(query, spaces[query.collection], truth, expected[row], answers.target[row], answers.errors[row]))
+        return results, answers
+
+    def _counts(self, sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], walked: Walked) -> Check:
+        if self.sample is None:
+            return check_counts(self.census, sources, targets, self.expected_counts)
+        one_to_one = not self.plan.transformation.routes
+        return check_counts_of_sample(sources, targets, one_to_one, bool(walked.invalid), self.expected_counts)
+
+    def _figures(self, name: str, distinct: int) -> TargetFigures:
+        held = self.stored.get(name)
+        return TargetFigures(name, None if held is None else held.count(), distinct)
+
+    def _actual_specs(self, walked: Walked) -> dict[str, Any]:
+        return {name: self.stored[name].spec if name in self.stored else None for name in walked.fed_by}
+
+    def _sample_details(self, counts: Mapping[str, int]) -> Optional[dict[str, Any]]:
+        if self.sample is None:
+            return None
+        compared = self.census.total("expected")
+        differing = self.census.total("changed") + self.census.total("lost")
+        return {
+            "size": self.sample.size,
+            "seed": self.sample.seed,
+            "compared": compared,
+            "of": sum(counts.values()),
+            "differing": differing,
+            "confidence_percent": 95,
+            "may_differ_percent": confidence_bound(compared, differing),
+        }
+
+    def _totals(self, walked: Walked, sources: Sequence[SourceFigures], targets: Sequence[TargetFigures]) -> Totals:
+        missing = _missing(self.expected_counts, sources, targets, self.census)
+        expected, lost, invalid = self.census.total("expected"), self.census.total("lost"), sum(walked.invalid.values())
+        if self.sample is not None and expected + invalid:
+            # What the sample shows, taken for the whole.
+            whole = sum(source.count for source in sources)
+            share = whole / (expected + invalid)
+            expected, lost, invalid = round(expected * share), round(lost * share), round(invalid * share)
+            lost = max(lost, whole - invalid - sum(target.count or 0 for target in targets))
+        return Totals(expected, invalid, lost, missing)
+
+    def _outcome(
+        self,
+        checks: Sequence[Check],
+        walked: Walked,
+        sources: Sequence[SourceFigures],
+        targets: Sequence[TargetFigures],
+        results: Sequence[QueryResult],
+        report_directory: Optional[str],
+    ) -> Outcome:
+        totals = self._totals(walked, sources, targets)
+        ordered = sorted(checks, key=lambda check: CHECKS.index(check.name))
+        decision = decide(ordered, totals, self.limits)
+        divergence = average_divergence(results) if results else None
+        warnings = self._warnings()
+        data = ReportData(
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            source=self.source.endpoint.identity,
+            target=self.target.endpoint.identity,
+            decision=decision,
+            checks=tuple(ordered),
+            totals=totals,
+            thresholds=self.limits,
+            divergence_percent=divergence,
+            census=self.census,
+            sources=tuple(sources),
+            targets=tuple(targets),
+            invalid_sample=tuple(walked.invalid_sample),
+            fed_by=walked.fed_by,
+            sample=self._sample_details({s.name: s.count for s in sources}),
+            timeline=tuple(self.timeline),
+            warnings=tuple(warnings),
+            versions=(self.source.version, self.target.version),
+        )
+        paths: dict[str, Optional[str]] = dict.fromkeys(("json", "markdown", "html", "junit"))
+        if report_directory is not None:
+            with self.progress.phase("report"):
+                paths.update(write_report(report_directory, report_of(data)))
+        returns = {
+            "decision": decision.decision,
+            "rollback_required": decision.rollback_required,
+            "reasons": list(decision.reasons),
+            "checks": [check.as_dict() for check in ordered],
+            "data_loss_percent": totals.data_loss_percent,
+            "divergence_percent": divergence,
+            "report": paths,
+        }
+        return Outcome(False, self.progress.seconds, returns, warnings=warnings)
+
+    def _warnings(self) -> list[str]:
+        moved = [source.name for source in self.plan.sources if source.movement.appeared or source.movement.vanished or source.movement.unsettled]
+        if not moved:
+            return []
+        names = ", ".join(moved)
+        return [f"{names}: records were written or deleted in the source while it was read; differences may be due to that. Freeze its writers for a proof."]
+
+
+def _choose(plan: MigrationPlan, sample: _Sample) -> dict[str, list[str]]:
+    """A random sample of all records: source collection → ids."""
+    pairs = ((record_id, source.name) for source in plan.sources for page in source.id_pages() for record_id in page)
+    names: dict[str, list[str]] = {}
+    for key in sample_ids((f"{name}\0{record_id}" for record_id, name in pairs), sample.size, sample.seed):
+        name, record_id = key.split("\0", 1)
+        names.setdefault(name, []).append(record_id)
+    return names
+
+
+def _ids_are_prefixed(plan: MigrationPlan, stored: Mapping[str, LiveCollection]) -> bool:
+    """Whether the ids in merged targets begin with their source collection's name, found by asking for a few under both ids."""
+    for source in plan.sources:
+        for target in plan.reachable(source):
+            if not plan.is_merged(target) or target not in stored:
+                continue
+            ids = sample_ids((record_id for page in source.id_pages() for record_id in page), PROBED_IDS, 0)
+            batch = source.read_without_vectors(ids)
+            placed = [plan.transformation.place(source.name, record_id, metadata) for record_id, metadata in zip(batch.ids, batch.metadatas)]
+            here = [place.id for place in placed if place.target == target]
+            if not here:
+                continue
+            plain = len(stored[target].read_without_vectors(here).ids)
+            prefixed = len(stored[target].read_without_vectors([f"{source.name}:{record_id}" for record_id in here]).ids)
+            if plain or prefixed:
+                return prefixed > plain
+    return False
+
+
+def _missing(expected_counts: Mapping[str, int], sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], census: Census) -> int:
+    """Records that the user expected and that not even the source holds. Both sides may be named: the larger figure counts."""
+    names = {source.name for source in sources}
+    by_source = by_target = 0
+    for name, (wanted, held) in expected_shortfalls(expected_counts, sources, targets).items():
+        if name in names:
+            by_source += max(0, wanted - held)
+        else:
+            tally = census.tallies.get(name)
+            by_target += max(0, wanted - held - (0 if tally is None else tally.lost))
+    return max(by_source, by_target)
+
+
+def _expected_counts(values: Optional[Mapping[str, Any]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name, value in (values or {}).items():
+        try:
+            counts[str(name)] = int(value)
+        except (TypeError, ValueError):
+            raise UsageError(f"expected_counts.{name}: {value!r} is not a number of records.") from None
+        if isinstance(value, bool) or counts[str(name)] < 0 or counts[str(name)] != float(value):
+            raise UsageError(f"expected_counts.{name}: {value!r} is not a number of records.")
+    return counts
+
+
+def _sample(value: Optional[Mapping[str, Any]]) -> Optional[_Sample]:
+    """None: all records are looked at."""
+    if value is None or value.get("size") is None:
+        return None
+    size = value["size"]
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise UsageError(f"sample.size: must be a whole number of 1 or more, not {size!r}; leave sample out to look at all records.")
+    return _Sample(size, int(value.get("seed") or 0))

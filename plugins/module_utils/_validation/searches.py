@@ -1,0 +1,212 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""The searches of a validation: which vectors are searched for, and what both servers answer."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import time
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Mapping, Optional, Sequence
+
+from .._errors import OperationError, UsageError
+from .._libraries import np
+from .._records.live import LiveCollection
+from .._records.record_batch import RecordBatch
+from .._schema.plan import MigrationPlan
+from .neighbours import NEAREST, Query
+
+# Records that are searched for, unless the user brings queries: so many in all, at least MIN and at most MAX of each collection.
+QUERIES, MIN_PER_COLLECTION, MAX_PER_COLLECTION = 40, 2, 20
+# Of a collection whose records are routed by their metadata, more answers are asked for: some belong to other targets.
+ROUTED_ANSWERS = 100
+# Searches are timed until there are so many samples, or so many seconds have passed.
+TIMED_SEARCHES, TIMED_SECONDS = 100, 2.0
+
+# What an index answered: (id, distance), nearest first.
+Answer = list[tuple[str, float]]
+
+
+@dataclass
+class Answers:
+    """What the servers answered to each query, and how long single searches of the target took (seconds)."""
+
+    source: list[Optional[Answer]] = field(default_factory=list)
+    target: list[Optional[Answer]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def parse_queries(queries: Optional[Sequence[Mapping[str, Any]]]) -> list[tuple[Optional[str], Any]]:
+    """The user's queries as (collection or None, vector); UsageError where one cannot be searched for."""
+    parsed: list[tuple[Optional[str], Any]] = []
+    for place, query in enumerate(queries or []):
+        if query.get("text") is not None:
+            raise UsageError(
+                f"queries[{place}]: a text has to be turned into a vector by the model that made the collection's vectors, and no model is known here. "
+                "Give its vector as `embedding`."
+            )
+        try:
+            vector = np.asarray(query.get("embedding"), dtype="<f4")
+        except (TypeError, ValueError):
+            vector = np.zeros(0, dtype="<f4")
+        if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+            raise UsageError(f"queries[{place}].embedding: must be a list of finite numbers.")
+        parsed.append((query.get("collection"), vector))
+    return parsed
+
+
+def place_queries(parsed: Sequence[tuple[Optional[str], Any]], dimensions: Mapping[str, Optional[int]]) -> list[Query]:
+    """Queries of the user for the target collections, whose dimensions are given; UsageError where none fits."""
+    placed: list[Query] = []
+    for place, (name, vector) in enumerate(parsed):
+        origin = f"query {place + 1}"
+        if name is None:
+            fitting = [Query(target, vector, origin) for target, dimension in dimensions.items() if dimension == len(vector)]
+            if not fitting:
+                raise UsageError(f"queries[{place}].embedding: has {len(vector)} numbers, and no target collection has vectors of that dimension.")
+            placed.extend(fitting)
+            continue
+        if name not in dimensions:
+            raise UsageError(f"queries[{place}].collection: {name!r} is no target collection; there are {', '.join(map(repr, dimensions)) or 'none'}.")
+        if dimensions[name] is not None and dimensions[name] != len(vector):
+            raise UsageError(f"queries[{place}].embedding: has {len(vector)} numbers, but the vectors of {name!r} have {dimensions[name]}.")
+        placed.append(Query(name, vector, origin))
+    return placed
+
+
+def sample_queries(plan: MigrationPlan, seed: int) -> list[Query]:
+    """Records of the source to be searched for, the same ones in every run with the same seed."""
+    share = QUERIES // max(1, len(plan.sources))
+    each = min(MAX_PER_COLLECTION, max(MIN_PER_COLLECTION, share))
+    queries: list[Query] = []
+    for source in plan.sources:
+        chosen = sample_ids((record_id for page in source.id_pages() for record_id in page), each, seed)
+        for part in plan.transform(source, source.fetch(chosen)):
+            queries.extend(_queries_of(part.target, part.records))
+    return queries
+
+
+def more_queries(collection: LiveCollection, seed: int) -> list[Query]:
+    """Records of a target collection that no other query reaches."""
+    chosen = sample_ids((record_id for page in collection.id_pages() for record_id in page), MIN_PER_COLLECTION, seed)
+    return _queries_of(collection.name, collection.fetch(chosen))
+
+
+def _queries_of(target: str, records: RecordBatch) -> list[Query]:
+    return [
+        Query(target, records.embeddings[row], f"record {record_id}")
+        for row, record_id in enumerate(records.ids)
+        if records.dimension and (records.embedded is None or records.embedded[row]) and np.isfinite(records.embeddings[row]).all()
+    ]
+
+
+def sample_ids(ids: Iterable[str], count: int, seed: int) -> list[str]:
+    """`count` of the ids, chosen by chance but alike for the same ids and seed, in whatever order they come."""
+    key = str(seed).encode()
+    return [record_id for _rank, record_id in heapq.nsmallest(count, ((_rank(key, record_id), record_id) for record_id in ids))]
+
+
+def _rank(key: bytes, record_id: str) -> bytes:
+    return hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
+
+
+def ask_source(plan: MigrationPlan, queries: Sequence[Query], spaces: Mapping[str, str]) -> list[Optional[Answer]]:
+    """What the source's indexes answer, under the ids that the records have in the target.
+
+    Where several collections feed a target, their answers are merged by distance. None where that is not possible: another
+    distance, or a source that does not answer.
+    """
+    merged: list[Optional[Answer]] = [[] for _query in queries]
+    by_target: dict[str, list[int]] = {}
+    for place, query in enumerate(queries):
+        by_target.setdefault(query.collection, []).append(place)
+    for target, places in by_target.items():
+        vectors = np.stack([queries[place].vector for place in places])
+        for source in plan.sources:
+            if target not in plan.reachable(source):
+                continue
+            answers = _ask_one(plan, source, target, vectors) if source.spec.space == spaces[target] else None
+            for row, place in enumerate(places):
+                held = merged[place]
+                merged[place] = None if held is None or answers is None else held + answers[row]
+    for place, found in enumerate(merged):
+        if found is not None:
+            merged[place] = sorted(found, key=lambda answer: answer[1])[:NEAREST]
+    return merged
+
+
+def _ask_one(plan: MigrationPlan, source: LiveCollection, target: str, vectors: Any) -> Optional[list[Answer]]:
+    """The answers of one source collection; those that go to another target, or nowhere, are left out."""
+    count = source.count()
+    if not count:
+        return [[] for _vector in vectors]
+    if source.spec.dimension and source.spec.dimension != vectors.shape[1]:
+        return [[] for _vector in vectors]
+    wanted = NEAREST if len(plan.reachable(source)) == 1 else ROUTED_ANSWERS
+    # A few more: records that the schema refuses are not expected in the target.
+    wanted = min(count, wanted if plan.transformation.is_identity else wanted + NEAREST)
+    include = ("distances", "metadatas") if plan.transformation.schema is None else ("distances", "metadatas", "documents")
+    try:
+        answer = source.server.query(source.stored.id, vectors, wanted, include)
+    except OperationError:
+        return None
+    return [_placed(plan, source, target, answer, row) for row in range(len(vectors))]
+
+
+def _placed(plan: MigrationPlan, source: LiveCollection, target: str, answer: Mapping[str, Any], row: int) -> Answer:
+    found: Answer = []
+    ids, distances, metadatas = answer["ids"][row], answer["distances"][row], answer["metadatas"][row]
+    documents = (answer.get("documents") or [[None] * len(ids)] * (row + 1))[row]
+    for record_id, distance, metadata, document in zip(ids, distances, metadatas, documents):
+        place = plan.transformation.place(source.name, record_id, metadata)
+        if place.target == target and not plan.transformation.metadata_of(source.name, target, record_id, document, metadata)[1]:
+            found.append((place.id, _distance(distance)))
+    return found
+
+
+def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Query]) -> Answers:
+    """What the target's indexes answer, one search after the other, timed. An error of a search is noted, not raised."""
+    answers = Answers()
+    counts = {name: collection.count() for name, collection in collections.items()}
+    for query in queries:
+        collection = collections.get(query.collection)
+        if collection is None:
+            answers.target.append([])
+            answers.errors.append("")
+            continue
+        wanted = min(NEAREST, counts[query.collection])
+        try:
+            found = _search(collection, query, wanted) if wanted else []
+            answers.target.append(found)
+            answers.errors.append("")
+        except OperationError as error:
+            answers.target.append(None)
+            answers.errors.append(error.message)
+    # The first search of a collection loads its index; what is timed is the searching after that.
+    timed = [place for place, query in enumerate(queries) if not answers.errors[place] and counts.get(query.collection)]
+    begun = time.monotonic()
+    while timed and len(answers.seconds) < TIMED_SEARCHES and time.monotonic() - begun < TIMED_SECONDS:
+        for place in timed:
+            query = queries[place]
+            started = time.monotonic()
+            try:
+                _search(collections[query.collection], query, min(NEAREST, counts[query.collection]))
+            except OperationError as error:
+                answers.errors[place] = error.message
+                return answers
+            answers.seconds.append(time.monotonic() - started)
+    return answers
+
+
+def _search(collection: LiveCollection, query: Query, wanted: int) -> Answer:
+    answer = collection.server.query(collection.stored.id, query.vector[None, :], wanted, ("distances",))
+    return [(record_id, _distance(distance)) for record_id, distance in zip(answer["ids"][0], answer["distances"][0])]
+
+
+def _distance(value: Any) -> float:
+    return float("inf") if value is None or value != value else float(value)

@@ -27,7 +27,7 @@ options:
   state_file:
     description: The file in which the times of the last run are kept, on the control node.
     type: path
-    default: "{{ ANSIBLE_HOME ~ '/infrafabric.chromadb/runbook.json' }}"
+    default: ~/.ansible/infrafabric.chromadb/runbook.json
     env:
       - name: CHROMADB_RUNBOOK_STATE_FILE
     ini:

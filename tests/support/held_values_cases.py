@@ -87,7 +87,11 @@ def outcome(server: RawChroma, collection_id: str, candidate: Candidate, number:
 
 def _call(server: RawChroma, collection_id: str, verb: str, body: dict[str, Any]) -> requests.Response:
     place = "/api/v2/tenants/%s/databases/%s/collections" % (server.tenant, server.database) if server.v2 else "/api/v1/collections"
-    return server.session.post("%s%s/%s/%s" % (server.url, place, collection_id, verb), data=json.dumps(body), timeout=120)
+    response = server.session.post("%s%s/%s/%s" % (server.url, place, collection_id, verb), data=json.dumps(body), timeout=120)
+    if not response.ok:
+        # After a 413 the server closes the connection, and says so too late for the next request.
+        server.session.close()
+    return response
 
 
 def exactly(left: Any, right: Any) -> bool:

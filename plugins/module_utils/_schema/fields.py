@@ -102,9 +102,12 @@ class Schema:
     collections: tuple[tuple[str, Mapping[str, Field]], ...] = ()
 
 
-def parse_schema(value: Optional[Mapping[str, Any]]) -> Optional[Schema]:
-    """The schema that a user's mapping describes; None (a faithful copy) for None and {}. UsageError says where it is wrong."""
-    if not value and (value is None or isinstance(value, Mapping)):
+def parse_schema(value: Any) -> Optional[Schema]:
+    """The schema that a user's mapping describes; None (a faithful copy) for None, {} and the word none.
+
+    UsageError says where it is wrong.
+    """
+    if value is None or value in ({}, "none"):
         return None
     plain = _without_nulls(value)
     check_shape("schema", plain, _SCHEMA)

@@ -99,8 +99,6 @@ def needs_metadata(routes: Sequence[Route]) -> bool:
 
 def _parse_route(value: Mapping[str, Any], path: str) -> Route:
     where = value.get("where") or {}
-    if "from" not in value and not where:
-        raise UsageError(f"{path}: names neither 'from' nor 'where', so it would take every record; write from: \"*\" if that is meant")
     for key, wanted in where.items():
         if not isinstance(key, str):
             raise UsageError(f"{path}.where: the key {shown(key)} is no text; quote it")

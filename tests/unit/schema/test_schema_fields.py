@@ -19,7 +19,7 @@ def one_field(**rules):
     return {"fields": {"x": rules}}
 
 
-@pytest.mark.parametrize("nothing", [None, {}])
+@pytest.mark.parametrize("nothing", [None, {}, "none"])
 def test_no_schema_is_a_faithful_copy(nothing):
     assert parse_schema(nothing) is None
 
@@ -33,7 +33,8 @@ def test_what_is_left_out_and_what_is_null_are_the_same():
     ("schema", "words"),
     [
         ([], "schema: must be a mapping, not []"),
-        ("none", "schema: must be a mapping, not 'none'"),
+        ("seeds", "schema: must be a mapping, not 'seeds'"),
+        (False, "schema: must be a mapping, not False"),
         ({"field": {}}, "schema: unknown key 'field'; known are collections, fields"),
         ({"fields": []}, "schema.fields: must be a mapping, not []"),
         ({"fields": {}}, "schema: names no field"),

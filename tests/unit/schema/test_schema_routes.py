@@ -56,6 +56,7 @@ def test_metadata_is_needed_only_by_conditions():
 
 def test_nulls_count_as_left_out():
     assert parse_routes(None) == parse_routes([]) == ()
+    assert parse_routes([{"from": "*", "to": "all"}]) == parse_routes([{"to": "all"}])
     assert parse_routes([{"from": "a", "where": None, "to": "all", "id_prefix": None}]) == parse_routes([{"from": "a", "to": "all"}])
 
 
@@ -68,8 +69,6 @@ def test_nulls_count_as_left_out():
         ([{"from": "*"}], "routes[0]: lacks 'to'"),
         ([{"from": "*", "to": ""}], "routes[0].to: may not be empty"),
         ([{"from": "", "to": "all"}], "routes[0].from: may not be empty"),
-        ([{"to": "all"}], "routes[0]: names neither 'from' nor 'where'"),
-        ([{"where": {}, "to": "all"}], "routes[0]: names neither 'from' nor 'where'"),
         ([{"from": "*", "to": "all", "id": "x"}], "routes[0]: unknown key 'id'; known are from, id_prefix, to, where"),
         ([{"from": "*", "to": "all"}, {"from": "*", "to": "a"}], "routes[1].to: the name 'a' has 1 characters"),
         ([{"from": "*", "to": "über"}], "may hold only letters"),

@@ -19,7 +19,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import IntegrityError
+from .._errors import IntegrityError, UnsafeArchiveError
 from .._files import create_file, disk_errors, write_all
 
 BLOCK = 512
@@ -31,8 +31,8 @@ TEXT_LEVEL = 6
 VECTOR_LEVEL = 1
 READ_AT_ONCE = 1 << 20
 
-MAX_ENTRY = 512 << 20  # bytes of one entry; what is written stays far below
-MAX_RATIO = 1040  # deflate cannot reach more
+MAX_ENTRY = 256 << 20  # bytes of one entry; what is written stays far below
+BOMB_SIZE, BOMB_RATIO = 64 << 20, 200  # an entry that is both larger and denser is no honest one
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,12 @@ class ContainerReader:
             os.close(descriptor)
 
     def read(self, entry: Entry) -> bytes:
-        """The content of an entry; IntegrityError when it is not, to the bit, what the manifest describes."""
-        if entry.size > MAX_ENTRY or entry.size > entry.compressed_size * MAX_RATIO:
-            raise IntegrityError(f"The entry {entry.name} of {self.path} claims {entry.size} bytes from {entry.compressed_size}.")
+        """The content of an entry.
+
+        IntegrityError when it is not, to the bit, what the manifest describes; UnsafeArchiveError when it claims what would only fill the memory.
+        """
+        if entry.size > MAX_ENTRY or (entry.size > BOMB_SIZE and entry.size > entry.compressed_size * BOMB_RATIO):
+            raise UnsafeArchiveError(f"The entry {entry.name} of {self.path} claims to hold {entry.size} bytes in {entry.compressed_size}.")
         expected = BLOCK + entry.size + -entry.size % BLOCK
         decompressor = zlib.decompressobj(-15)
         try:

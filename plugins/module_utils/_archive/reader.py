@@ -17,13 +17,10 @@ from .._errors import IntegrityError, UsageError
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.id_sets import IdSets
 from .._records.record_batch import RecordBatch, concatenate, empty_batch
-from .catalogue import choose_snapshot, find_named, find_snapshots
 from .container import ContainerReader, Entry
 from .encoding import decode_batch, decode_ids, decode_texts
 from .manifest import Manifest, layout_problems, load_manifest
 from .store import SnapshotStore, open_store
-
-__all__ = ["Layer", "Snapshot", "SnapshotRecordSet", "choose_snapshot", "find_named", "find_snapshots", "load_chain", "open_layers", "open_snapshot"]
 
 MAX_CHAIN = 1000
 CACHED_BATCHES = 6

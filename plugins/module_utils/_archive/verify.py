@@ -111,8 +111,10 @@ def content_problems(layer: Layer, is_damaged: bool) -> list[Problem]:
             content = container.read(entry)
             if entry.name in expected and json.loads(content) != json.loads(expected[entry.name]):
                 problems.append(Problem(f"The entry {entry.name} of {container.path} contradicts the manifest."))
-        except (OperationError, ValueError) as error:
-            problems.append(Problem(str(error)))
+        except OperationError as error:
+            problems.append(Problem(error.message, error.failure_class))
+        except ValueError as error:
+            problems.append(Problem(f"The entry {entry.name} of {container.path} is no JSON: {error}."))
     end = last.offset + last.compressed_size if last else len(GZIP_HEADER)
     if not container.frame_is_right(end):
         problems.append(Problem(f"The archive {container.path} does not begin and end as an archive of this format does."))

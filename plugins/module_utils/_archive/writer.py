@@ -33,6 +33,7 @@ BATCH_ROWS = 1000
 BATCH_BYTES = 8 << 20  # of text and vectors, about; whichever limit comes first
 QUEUED_BATCHES = 2
 IDS_PER_ENTRY = 10_000
+RETENTION_DAYS = 7
 
 
 class ArchiveWriter:
@@ -109,7 +110,7 @@ class ArchiveWriter:
         api: str,
         version: str | None,
         consistency: Consistency | None = None,
-        retention_days: int = 7,
+        retention_days: int | None = None,
         name: str | None = None,
         verify: bool = True,
         started: datetime | None = None,
@@ -139,7 +140,7 @@ class ArchiveWriter:
                 entries=self._container.entries,
                 archive_bytes=self._container.bytes,
                 checksum=checksum,
-                retention_days=retention_days,
+                retention_days=RETENTION_DAYS if retention_days is None else retention_days,
             )
         )
         if verify:

@@ -65,9 +65,9 @@ class Estimate:
     recorded: bool
 
 
-def estimate(phase: Phase, recorded: Mapping[str, Any] | None) -> Estimate | None:
+def estimate(phase: Phase, recorded: Any) -> Estimate | None:
     """The time of the recorded run, at its rate where both runs counted their records; else what is planned, if anything is."""
-    if recorded and isinstance(recorded.get("seconds"), (int, float)):
+    if isinstance(recorded, Mapping) and isinstance(recorded.get("seconds"), (int, float)):
         seconds, records = float(recorded["seconds"]), recorded.get("records")
         if records and phase.records:
             seconds *= phase.records / float(records)

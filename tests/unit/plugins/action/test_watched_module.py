@@ -42,6 +42,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "ANSIBLE_LIBRARY": str(CONTROLLER / "library"),
         "ANSIBLE_ACTION_PLUGINS": str(CONTROLLER / "action_plugins"),
         "ANSIBLE_CONNECTION_PLUGINS": str(CONTROLLER / "connection_plugins"),
+        "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
         "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
         "ANSIBLE_ASYNC_DIR": str(tmp_path / "jobs"),
@@ -60,7 +61,7 @@ def play(tmp_path: Path, environment: dict[str, str]) -> Play:
         (tmp_path / "play.json").write_text(json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": list(tasks)}]))
         words = [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts.json"), str(tmp_path / "play.json")]
         words += ["-D", "-e", f"ansible_python_interpreter={sys.executable}"]
-        return subprocess.run(words, env={**environment, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        return subprocess.run(words, env={**environment, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
 
     return play
 
@@ -81,12 +82,12 @@ def test_result_is_the_modules_own_wherever_it_runs(play: Play, tmp_path: Path) 
         keep = {"ansible.builtin.copy": {"content": results, "dest": f"{tmp_path}/{name}-{{{{ inventory_hostname }}}}.json"}, "delegate_to": "here"}
         return [*ends, keep]
 
-    watched, plain = play(*tasks("watched")), play(*tasks("plain"), CHROMADB_SHOW_PROGRESS="false")
+    watched, plain = play(*tasks("watched")), play(*tasks("plain"), hosts="here", CHROMADB_SHOW_PROGRESS="false")
     assert (watched.returncode, plain.returncode) == (0, 0), watched.stdout + watched.stderr
     assert shown_hosts(watched) == {"here", "there"}
     assert shown_hosts(plain) == set()
     results = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*-*.json")}
-    assert set(results) == {"watched-here", "watched-there", "plain-here", "plain-there"}
+    assert set(results) == {"watched-here", "watched-there", "plain-here"}
     for end in ("success", "failure"):
         assert {json.dumps(result[end], sort_keys=True) for result in results.values()} == {json.dumps(results["plain-here"][end], sort_keys=True)}
     success, failure = results["watched-there"]["success"], results["watched-there"]["failure"]
@@ -94,7 +95,7 @@ def test_result_is_the_modules_own_wherever_it_runs(play: Play, tmp_path: Path) 
     assert success["deprecations"][0]["msg"] == "An old thing."
     assert (failure["failed"], failure["failure_class"], failure["ids"], failure["msg"]) == (True, "drift", ["a"], "It moved.")
     assert {result["death"]["failure_class"] for result in results.values()} == {"partial"}
-    assert watched.stdout.count("+b") == plain.stdout.count("+b") == 2
+    assert (watched.stdout.count("+b"), plain.stdout.count("+b")) == (2, 1)
     assert leftovers(tmp_path) == []
 
 

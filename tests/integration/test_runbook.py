@@ -1,0 +1,155 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks on real servers, by FQCN: the whole runbook, and every way back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from tests.support.case import Case
+from tests.support.equality import contents_differences
+from tests.support.raw import Record
+from tests.support.run_module import CHECKOUT, ansible_playbook
+
+sys.path.insert(0, str(CHECKOUT / "playbooks" / "files" / "demo"))
+import sample_data
+
+SIZES = {"openwebui_core": 40, "openwebui_docs": 30, "openwebui_functions": 20}
+APPROVALS = [{"role": role, "name": "Somebody", "time": "2026-01-02T09:00:00+00:00"} for role in ("operations", "dba", "security")]
+ENV_FILE = b"# s\xc3\xa9ttings\r\nSECRET=not-a-real-secret\r\nCHROMADB_URL=http://old.example.com:1\r\nLAST=no newline at the end"
+
+
+class Runbook:
+    """A source with data, a target with a collection of its own, and a client with a file; an inventory of the three."""
+
+    def __init__(self, case: Case, directory: Path) -> None:
+        self.source, self.target, self.directory = case.source, case.target, directory
+        texts = sample_data.sample_records(sum(SIZES.values()))
+        for name, size in SIZES.items():
+            collection = self.source.create(name, configuration={"hnsw": {"space": "cosine"}})
+            self.source.add(collection, [Record(f"{name}-{r.id}", r.embedding, r.document, dict(r.metadata)) for _, r in zip(range(size), texts)])
+        own = self.target.create("there_before")
+        self.target.add(own, [Record("a", next(sample_data.sample_records(1)).embedding, "kept", None)])
+        self.before = self.target.contents()
+
+        self.env_file = directory / "client" / ".env"
+        self.env_file.parent.mkdir()
+        self.env_file.write_bytes(ENV_FILE)
+        self.env_file.chmod(0o640)
+        self.restarts = directory / "restarts"
+        self.inventory = directory / "inventory.json"
+        self.write_inventory()
+
+    def write_inventory(self, **variables: Any) -> None:
+        servers = {f"chromadb_{side}_{option}": value
+                   for side, place in (("source", self.source), ("target", self.target)) for option, value in place.endpoint.items()}
+        directories = {f"chromadb_{kind}_dir": f"{self.directory}/{kind}/{{{{ inventory_hostname }}}}" for kind in ("snapshot", "state", "report")}
+        self.inventory.write_text(json.dumps({"all": {
+            "vars": {
+                "ansible_connection": "local", "ansible_python_interpreter": sys.executable, **servers, **directories,
+                "chromadb_expected_counts": SIZES, "chromadb_approvals": APPROVALS,
+                "chromadb_client_files": [{"path": str(self.env_file), "key": "CHROMADB_URL"}],
+                "chromadb_client_commands": [["sh", "-c", f"grep CHROMADB_URL {self.env_file} >> {self.restarts}"]],
+                "cutover_watch_seconds": 0.2, "cutover_watch_interval": 0.2, "preflight_min_free_mb": 1, **variables,
+            },
+            "children": {f"chromadb_{role}": {"hosts": {f"the_{role}": {}}} for role in ("source", "target", "client")},
+        }}))
+
+    def play(self, name: str, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        result = ansible_playbook(f"infrafabric.chromadb.{name}", "-i", str(self.inventory), *arguments)
+        assert (result.returncode != 0) == fails, result.stdout + result.stderr
+        return result
+
+    def state(self) -> Optional[dict[str, Any]]:
+        path = self.directory / "state/the_target/runbook_the_target.json"
+        found: Optional[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else None
+        return found
+
+    def target_is_as_before(self) -> None:
+        assert contents_differences(self.before, self.target.contents()) == []
+
+    def client_is_as_before(self) -> None:
+        assert self.env_file.read_bytes() == ENV_FILE
+        assert self.env_file.stat().st_mode & 0o7777 == 0o640
+
+
+@pytest.fixture
+def runbook(case: Case, tmp_path: Path) -> Runbook:
+    return Runbook(case, tmp_path)
+
+
+def test_from_the_first_check_to_the_rollback_after_the_cutover(runbook: Runbook) -> None:
+    files = sorted(path for path in runbook.directory.rglob("*") if path.is_file() and path.parts[-2] != "snapshots")
+    runbook.play("runbook", "--check", "--diff")
+    runbook.target_is_as_before()
+    runbook.client_is_as_before()
+    assert sorted(path for path in runbook.directory.rglob("*") if path.is_file() and path.parts[-2] != "snapshots") == files
+
+    runbook.play("runbook")
+    contents = runbook.target.contents()
+    migrated = {name: found for name, found in contents.items() if name != "there_before"}
+    assert set(migrated) <= {"sergio_personality", "sergio_rhetorical", "sergio_humor", "sergio_corpus"}
+    assert sum(len(found.records) for found in migrated.values()) == sum(SIZES.values())
+    assert {record.metadata["source_collection"] for found in migrated.values() for record in found.records.values() if record.metadata} == set(SIZES)
+    assert runbook.env_file.read_bytes() == ENV_FILE.replace(b"http://old.example.com:1", runbook.target.url.encode())
+    assert runbook.restarts.read_text().count(runbook.target.url) == 1
+    state = runbook.state()
+    assert state is not None
+    assert (state["status"], state["decision"], len(state["approvals"])) == ("cut_over", "go", 3)
+
+    assert "changed=0" in runbook.play("cutover").stdout
+
+    refused = runbook.play("execute", fails=True)
+    assert "another migration would overwrite" in " ".join(refused.stdout.split())
+    refused = runbook.play("rollback", fails=True)
+    assert "rollback_discard_new_writes=true" in refused.stdout
+    assert contents_differences(contents, runbook.target.contents()) == []
+
+    runbook.play("rollback", "-e", '{"rollback_discard_new_writes": true}')
+    runbook.target_is_as_before()
+    runbook.client_is_as_before()
+    assert runbook.restarts.read_text().endswith("CHROMADB_URL=http://old.example.com:1\r\n")
+    assert "changed=0" in runbook.play("rollback").stdout
+
+
+def test_a_no_go_rolls_the_target_back_by_itself(runbook: Runbook) -> None:
+    runbook.write_inventory(chromadb_expected_counts={**SIZES, "openwebui_core": SIZES["openwebui_core"] + 30})
+    result = runbook.play("execute", fails=True)
+    assert "verified; the source was only read" in " ".join(result.stdout.split())
+    runbook.target_is_as_before()
+    state = runbook.state()
+    assert state is not None
+    assert (state["status"], state["decision"]) == ("rolled_back", "no_go")
+
+    refused = runbook.play("cutover", fails=True)
+    assert "needs a go" in " ".join(refused.stdout.split())
+    runbook.client_is_as_before()
+
+
+def test_a_cutover_that_fails_after_the_switch_brings_the_clients_back(runbook: Runbook) -> None:
+    runbook.play("execute")
+    refused = runbook.play("cutover", "-e", json.dumps({"chromadb_approvals": APPROVALS[:2]}), fails=True)
+    assert "Missing: security" in refused.stdout
+    failing = ["sh", "-c", f"! grep -q {runbook.target.url} {runbook.env_file}"]
+    result = runbook.play("cutover", "-e", json.dumps({"chromadb_client_commands": [failing]}), fails=True)
+    assert "was taken back" in result.stdout
+    runbook.client_is_as_before()
+    state = runbook.state()
+    assert state is not None
+    assert state["status"] == "open"
+    runbook.play("cutover")
+    assert runbook.target.url.encode() in runbook.env_file.read_bytes()
+
+
+def test_a_deadline_that_passes_rolls_back(runbook: Runbook) -> None:
+    result = runbook.play("execute", "-e", '{"chromadb_migration_deadline": 1, "migrate_max_records_per_second": 20}', fails=True)
+    assert "did not end in time" in result.stdout
+    runbook.target_is_as_before()

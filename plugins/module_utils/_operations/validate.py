@@ -32,7 +32,7 @@ from .._validation.neighbours import ExactSearch, Query
 from .._validation.report import check_report_directory, report_of, write_report
 from .._validation.report_data import ReportData, Step
 from .._validation.search_quality import QueryResult, judge_query
-from .._validation.searches import Answers, ask_source, ask_target, more_queries, parse_queries, place_queries, sample_ids, sample_queries
+from .._validation.searches import Answers, ask_source, ask_target, held_shares, more_queries, parse_queries, place_queries, sample_ids, sample_queries
 from .._validation.subject import RecordObserver
 from .._validation.thresholds import Thresholds, parse_thresholds
 from .._validation.walk import Walk, Walked
@@ -181,17 +181,19 @@ class _Validation:
         return queries
 
     def _search(self, exact: ExactSearch, queries: Sequence[Query]) -> tuple[list[QueryResult], Answers]:
-        assert self._walk is not None
+        if self._walk is None:
+            raise RuntimeError("the records were not walked through yet")
         spaces = {name: subject.space for name, subject in self._walk.subjects.items()}
         known = [place for place, query in enumerate(queries) if query.collection in spaces]
         asked = [queries[place] for place in known]
         expected = ask_source(self.plan, asked, spaces)
         answers = ask_target(self.stored, asked)
-        results = []
-        for row, place in enumerate(known):
-            query = asked[row]
-            truth = None if self.sample is not None else exact.found[place]
-            results.append(judge_query(query, spaces[query.collection], truth, expected[row], answers.target[row], answers.errors[row]))
+        truths = [exact.found[place] if self.sample is None else None for place in known]
+        held = [None] * len(asked) if self.sample is None else held_shares(self.stored, asked, spaces, expected)
+        results = [
+            judge_query(query, spaces[query.collection], truths[row], expected[row], answers.target[row], answers.errors[row], held[row])
+            for row, query in enumerate(asked)
+        ]
         return results, answers
 
     def _counts(self, sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], walked: Walked) -> Check:

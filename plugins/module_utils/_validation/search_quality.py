@@ -22,7 +22,8 @@ Answer = Sequence[tuple[str, float]]
 class QueryResult:
     """One query, judged. Percentages, 0 to 100; recalls 0 to 1; None where it could not be known.
 
-    true_divergence   (1 - Jaccard) of the true ten nearest records of both sides: damage of the data
+    true_divergence   (1 - Jaccard) of the true ten nearest records of both sides: damage of the data. Where not all records
+                      were looked at: of what the source answers and what of it the target holds at the same distance
     index_divergence  (1 - Jaccard) of what both servers answer: damage plus the approximation of both indexes
     recall_source     of the ten truly nearest expected records, the share that the source's index answers
     recall_target     the same of the target
@@ -47,9 +48,22 @@ class QueryResult:
         }
 
 
-def judge_query(query: Query, space: str, truth: Optional[TrueNeighbours], source: Optional[Answer], target: Optional[Answer], error: str = "") -> QueryResult:
-    """Compare what was truly nearest and what the servers answer. `truth` is None when not all records were looked at."""
-    true_divergence = recall_source = recall_target = index_divergence = None
+def judge_query(
+    query: Query,
+    space: str,
+    truth: Optional[TrueNeighbours],
+    source: Optional[Answer],
+    target: Optional[Answer],
+    error: str = "",
+    held: Optional[float] = None,
+) -> QueryResult:
+    """Compare what was truly nearest and what the servers answer.
+
+    truth  None when not all records were looked at; then `held` is the share (0 to 1) of the source's answers that the
+           target holds at the same distance
+    """
+    true_divergence = None if held is None else 100.0 * (1.0 - held / (2.0 - held))
+    recall_source = recall_target = index_divergence = None
     if truth is not None:
         true_divergence = _true_divergence(query, space, truth)
         recall_source = None if source is None else _recall(query, space, truth.expected, source)

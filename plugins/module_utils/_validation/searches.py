@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Optional, Sequence
@@ -18,7 +19,7 @@ from .._libraries import np
 from .._records.live import LiveCollection
 from .._records.record_batch import RecordBatch
 from .._schema.plan import MigrationPlan
-from .neighbours import NEAREST, Query
+from .neighbours import NEAREST, Query, distances, tolerance
 
 # Records that are searched for, unless the user brings queries: so many in all, at least MIN and at most MAX of each collection.
 QUERIES, MIN_PER_COLLECTION, MAX_PER_COLLECTION = 40, 2, 20
@@ -183,7 +184,7 @@ def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Quer
         try:
             found = _search(collection, query, wanted) if wanted else []
             answers.target.append(found)
-            answers.errors.append("")
+            answers.errors.append("" if found or not wanted else f"{query.collection} answers a search with nothing although it holds records")
         except OperationError as error:
             answers.target.append(None)
             answers.errors.append(error.message)
@@ -203,10 +204,35 @@ def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Quer
     return answers
 
 
+def held_shares(
+    collections: Mapping[str, LiveCollection], queries: Sequence[Query], spaces: Mapping[str, str], answers: Sequence[Optional[Answer]]
+) -> list[Optional[float]]:
+    """Of what the source answered to each query, the share (0 to 1) that the target holds at the same distance from it.
+
+    So what a search lost because the data is damaged is told apart from what an index did not find this time.
+    """
+    shares: list[Optional[float]] = []
+    for query, answer in zip(queries, answers):
+        collection = collections.get(query.collection)
+        if answer is None:
+            shares.append(None)
+        elif not answer:
+            shares.append(1.0)
+        elif collection is None:
+            shares.append(0.0)
+        else:
+            records = collection.fetch([record_id for record_id, _far in answer])
+            far = dict(zip(records.ids, distances(spaces[query.collection], query.vector[None, :].astype(np.float64), records.embeddings)[0]))
+            near = tolerance(spaces[query.collection], query.vector, answer[-1][1])
+            kept = sum(1 for record_id, distance in answer if abs(far.get(record_id, np.inf) - distance) <= near)
+            shares.append(kept / len(answer))
+    return shares
+
+
 def _search(collection: LiveCollection, query: Query, wanted: int) -> Answer:
     answer = collection.server.query(collection.stored.id, query.vector[None, :], wanted, ("distances",))
     return [(record_id, _distance(distance)) for record_id, distance in zip(answer["ids"][0], answer["distances"][0])]
 
 
 def _distance(value: Any) -> float:
-    return float("inf") if value is None or value != value else float(value)
+    return float("inf") if value is None or math.isnan(value) else float(value)

@@ -224,7 +224,7 @@ def conclusion(verdicts: Mapping[str, Mapping[str, Any]], outcome: Mapping[str, 
 
 
 def statement(decision: str, reasons: Any) -> list[str]:
-    head, _, rest = decision.partition(" ")
+    head, _space, rest = decision.partition(" ")
     shown = f"{head.upper().replace('_', '-')} {rest}".rstrip()
     return [f"decision  {shown}", *(f"          {reason}" for reason in (reasons or []))]
 

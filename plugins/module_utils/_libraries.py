@@ -32,7 +32,7 @@ except ImportError as error:
 try:
     import fastjsonschema
 except ImportError as error:
-    fastjsonschema = None
+    fastjsonschema = None  # type: ignore[assignment]
     MISSING, MISSING_TRACEBACK = error.name, traceback.format_exc()
 
 __all__ = ["MISSING", "MISSING_TRACEBACK", "fastjsonschema", "np", "requests"]

@@ -164,5 +164,5 @@ def ansible_playbook(*arguments: str, extra_env: Optional[Mapping[str, str]] = N
 def run_command(words: Sequence[str], extra_env: Optional[Mapping[str, str]] = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(words), cwd=CHECKOUT, env=ansible_environment(extra_env), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=timeout,
+        capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip

@@ -95,8 +95,9 @@ class Restoration:
             self.spec_differences = spec_differences(self.records.spec, live.spec, self.server.capabilities)
             self._replace = bool(fixed_differences(self.spec_differences))
             if self._replace and self._strategy == "in_place":
+                fixed = "; ".join(fixed_differences(self.spec_differences))
                 raise DriftError(
-                    f"Collection {self.name!r} cannot be brought back in place: {'; '.join(fixed_differences(self.spec_differences))}. Use strategy: auto or swap.",
+                    f"Collection {self.name!r} cannot be brought back in place: {fixed}. Use strategy: auto or swap.",
                     collection=self.name,
                 )
         self._counterpart = Counterpart(live, self.records.spec.space)
@@ -152,7 +153,8 @@ class Restoration:
             yield self.records.fetch(ids)
 
     def _surplus(self) -> Iterator[list[str]]:
-        assert self._counterpart is not None
+        if self._counterpart is None:
+            raise RuntimeError("nothing was compared yet")
         return self._counterpart.surplus()
 
     def _require_same_ids(self, live: LiveCollection) -> None:
@@ -163,7 +165,8 @@ class Restoration:
             for one, other, words in (("snapshot", "live", "lacks"), ("live", "snapshot", "has gained")):
                 for page in ids.only_in(one, other, 10):
                     raise DriftError(
-                        f"Collection {live.name!r} {words} {page[0]!r} after the rollback: somebody else writes there. Freeze the writers and run the same task again.",
+                        f"Collection {live.name!r} {words} {page[0]!r} after the rollback: somebody else writes there. "
+                        "Freeze the writers and run the same task again.",
                         collection=live.name, ids=page,
                     )
         finally:
@@ -185,7 +188,7 @@ class Restoration:
 def held_batch(collection: str, batch: RecordBatch, capabilities: Capabilities) -> RecordBatch:
     """The records as a server with these capabilities holds them; InvalidDataError names the first that it cannot hold."""
     for row, record_id in enumerate(batch.ids):
-        faults = problems(record_id, batch.documents[row], batch.metadatas[row], capabilities, batch.uris[row])
+        faults: tuple[str, ...] = problems(record_id, batch.documents[row], batch.metadatas[row], capabilities, batch.uris[row])
         if batch.embedded is not None and not batch.embedded[row] and not capabilities.missing_vectors:
             faults += ("embedding: missing, and this server cannot hold a record without one",)
         if faults:

@@ -147,7 +147,8 @@ class _Rollback:
         unknown = sorted(set(names or ()) - set(specs))
         if unknown:
             raise UsageError(
-                f"{self.snapshot.manifest.snapshot_id} has no collection {', '.join(map(repr, unknown))}. It has: {', '.join(map(repr, sorted(specs))) or 'none'}."
+                f"{self.snapshot.manifest.snapshot_id} has no collection {', '.join(map(repr, unknown))}. "
+                f"It has: {', '.join(map(repr, sorted(specs))) or 'none'}."
             )
         stored = {collection.name: collection for collection in self.server.list_collections()}
         wanted = sorted(specs if names is None else set(names))

@@ -76,6 +76,7 @@ def _require_counts(endpoint: Endpoint, counts: Mapping[str, int], expected: Map
     wrong = {name: {"expected": int(number), "found": counts.get(name)} for name, number in expected.items() if counts.get(name) != int(number)}
     if wrong:
         words = "; ".join(
-            f"{name!r} should hold {entry['expected']} records and {'does not exist' if entry['found'] is None else 'holds ' + str(entry['found'])}" for name, entry in sorted(wrong.items())
+            f"{name!r} should hold {entry['expected']} records and {'does not exist' if entry['found'] is None else 'holds ' + str(entry['found'])}"
+            for name, entry in sorted(wrong.items())
         )
         raise DriftError(f"{endpoint.identity}: {words}.", counts=wrong)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional, Sequence
 
-from .._archive.manifest import Consistency, Manifest, ServerIdentity
 from .._archive.catalogue import find_named
+from .._archive.manifest import Consistency, Manifest, ServerIdentity
 from .._archive.retention import delete_snapshot, prune
 from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store, remove_partials
 from .._archive.verify import require_sound
@@ -118,7 +118,8 @@ def write_snapshot(
                 moved[collection.name] = taken.moved
         if moved and require_consistent:
             raise DriftError(
-                f"Collections {', '.join(sorted(moved))} were written to while they were read, and require_consistent is set. Freeze the writers and try again. No snapshot was made.",
+                f"Collections {', '.join(sorted(moved))} were written to while they were read, and require_consistent is set. "
+                "Freeze the writers and try again. No snapshot was made.",
                 changed_ids={collection: ids[:10] for collection, ids in moved.items()},
             )
         with context.progress.phase("verify" if verify else "finish"):
@@ -173,7 +174,8 @@ def _remove(endpoint: Endpoint, directory: str, name: Optional[str], context: Co
         with store_lock(directory, "snapshot"), audited(directory, "delete_snapshot", snapshot_id=found.snapshot_id):
             delete_snapshot(store, found.snapshot_id)
     diff = {"before_header": found.snapshot_id, "after_header": found.snapshot_id, "before": f"{found.total_chunks} records\n", "after": "absent\n"}
-    return Outcome(True, context.progress.seconds, {"snapshot": found.summary(), "path": store.archive_path(found.snapshot_id), "records": found.total_chunks}, [diff])
+    returns = {"snapshot": found.summary(), "path": store.archive_path(found.snapshot_id), "records": found.total_chunks}
+    return Outcome(True, context.progress.seconds, returns, [diff])
 
 
 def _outcome(changed: bool, store: SnapshotStore, manifest: Manifest, context: Context) -> Outcome:
@@ -196,4 +198,3 @@ def _refuse_what_is_missing(method: str, data_directory: Optional[str], base: Op
         raise UsageError("base: incremental snapshots are not available yet; use base: none.")
     if encryption_key_file is not None:
         raise UsageError("encryption_key_file: encrypted snapshots are not available yet.")
-

@@ -53,10 +53,10 @@ def find_traps(collections: Sequence[LiveCollection], progress: Progress) -> lis
 
 def _batch_traps(batch: RecordBatch) -> Iterator[tuple[int, str, str, str]]:
     present = np.ones(len(batch), dtype=bool) if batch.embedded is None else batch.embedded
-    for row in np.flatnonzero(~present):
-        yield int(row), "missing_embedding", ERROR, f"Chroma 1.x holds no record without a vector. Embed these again. {CORRECT}"
-    for row in np.flatnonzero(present & ~np.isfinite(batch.embeddings).all(axis=1)):
-        yield int(row), "not_finite_embedding", ERROR, f"Chroma 1.x takes finite numbers only. {CORRECT}"
+    for place in np.flatnonzero(~present):
+        yield int(place), "missing_embedding", ERROR, f"Chroma 1.x holds no record without a vector. Embed these again. {CORRECT}"
+    for place in np.flatnonzero(present & ~np.isfinite(batch.embeddings).all(axis=1)):
+        yield int(place), "not_finite_embedding", ERROR, f"Chroma 1.x takes finite numbers only. {CORRECT}"
     for row, record_id in enumerate(batch.ids):
         for fault in problems(record_id, batch.documents[row], batch.metadatas[row], CHROMA_1_5, batch.uris[row]):
             yield row, getattr(fault, "kind", str(fault).split(":", 1)[0]), ERROR, f"{fault}. {CORRECT}"

@@ -88,10 +88,10 @@ def canonical_metadata(metadata: Optional[Metadata], capabilities: Capabilities)
         return metadata if capabilities.empty_metadata else None
     changed: Metadata = {}
     for key, value in metadata.items():
-        if type(value) is float:
+        if isinstance(value, float):
             if value == 0.0 and not capabilities.negative_zero and math.copysign(1.0, value) < 0:
                 changed[key] = 0.0
-        elif type(value) is list and not capabilities.nested_values:
+        elif isinstance(value, list) and not capabilities.nested_values:
             canonical = _canonical_list(value)
             if canonical is not value:
                 changed[key] = canonical

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from typing import Iterable, Iterator, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 CACHE_KIB = 32 * 1024
 ASKED_AT_ONCE = 500
@@ -86,7 +86,8 @@ class IdSets:
         last = -1
         while True:
             rows = self._all(
-                f"SELECT position, id FROM {table} AS a WHERE position > ? AND NOT EXISTS (SELECT 1 FROM {without} AS b WHERE b.id = a.id) ORDER BY position LIMIT ?",
+                f"SELECT position, id FROM {table} AS a WHERE position > ? AND NOT EXISTS (SELECT 1 FROM {without} AS b WHERE b.id = a.id) "
+                "ORDER BY position LIMIT ?",
                 (last, size),
             )
             if not rows:
@@ -102,7 +103,7 @@ class IdSets:
                 self._tables[name] = table
             return self._tables[name]
 
-    def _all(self, statement: str, values: Sequence[object] = ()) -> list[tuple[int, bytes]]:
+    def _all(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._database.execute(statement, tuple(values)).fetchall()
 

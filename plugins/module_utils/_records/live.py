@@ -105,7 +105,10 @@ class LiveCollection:
             if pages is not None:
                 yield from pages
                 return
-        raise DriftError(f"The ids of collection {self.name!r} on {self.server.endpoint.url} moved during {LISTING_ATTEMPTS} listings; freeze its writers and try again.")
+        raise DriftError(
+            f"The ids of collection {self.name!r} on {self.server.endpoint.url} moved during {LISTING_ATTEMPTS} listings; "
+            "freeze its writers and try again."
+        )
 
     def _try_to_list(self) -> Optional[list[list[str]]]:
         if not self.server.capabilities.tenants:

@@ -205,4 +205,3 @@ def _joined(parts: Sequence[_Work]) -> _Work:
         replaced.extend(before + row for row in part.replaced)
         before += len(part.records)
     return _Work(concatenate([part.records for part in parts]), keys, tuple(replaced))
-

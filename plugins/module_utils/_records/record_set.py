@@ -21,11 +21,9 @@ class RecordSet(Protocol):
 
     def id_pages(self) -> Iterator[list[str]]:
         """Every id once, in pages, in the order in which `batches` reads them."""
-        ...
 
     def batches(self) -> Iterator[RecordBatch]:
         """Every record once."""
-        ...
 
 
 class FetchableRecordSet(RecordSet, Protocol):
@@ -33,4 +31,3 @@ class FetchableRecordSet(RecordSet, Protocol):
 
     def fetch(self, ids: Sequence[str]) -> RecordBatch:
         """The records of these ids that exist, in the order asked for."""
-        ...

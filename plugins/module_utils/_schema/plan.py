@@ -23,6 +23,7 @@ from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
 from .._records.record_batch import Metadata, RecordBatch
 from .._server.capabilities import Capabilities
+from .invalid import InvalidTally
 from .routes import reachable_targets
 from .transformation import Invalid, Transformation
 
@@ -64,24 +65,10 @@ class Survey:
     """What reading ids and metadata tells before the first write."""
 
     read: int = 0
-    invalid: int = 0
-    invalid_sample: list[Invalid] = field(default_factory=list)
+    invalid: InvalidTally = field(default_factory=InvalidTally)
     targets: dict[str, dict[str, int]] = field(default_factory=dict)
     collisions: int = 0
     collision_sample: list[str] = field(default_factory=list)
-
-    @property
-    def valid(self) -> int:
-        return self.read - self.invalid
-
-    @property
-    def valid_ratio(self) -> float:
-        """Valid records per record; 1.0 where there are none."""
-        return self.valid / self.read if self.read else 1.0
-
-    def note_invalid(self, invalid: Sequence[Invalid]) -> None:
-        self.invalid += len(invalid)
-        self.invalid_sample.extend(invalid[: max(0, SAMPLE - len(self.invalid_sample))])
 
 
 class MigrationPlan:
@@ -131,7 +118,7 @@ class MigrationPlan:
         places.add(part.target, ids)
         counts = survey.targets.setdefault(part.target, {})
         counts[part.source] = counts.get(part.source, 0) + len(part.records)
-        survey.note_invalid(part.invalid)
+        survey.invalid.add(part.invalid)
 
     def batches(self, progress: Progress) -> Iterator[TransformedBatch]:
         """Everything that the target should hold, source collection by source collection."""
@@ -183,13 +170,16 @@ class MigrationPlan:
         faults: dict[int, str] = {}
         present = np.ones(len(batch), dtype=bool) if batch.embedded is None else batch.embedded
         if not self.capabilities.missing_vectors:
-            faults.update({int(row): "embedding: missing, and the target cannot hold a record without one" for row in np.flatnonzero(~present)})
+            for row in np.flatnonzero(~present).tolist():
+                faults[row] = "embedding: missing, and the target cannot hold a record without one"
         finite = np.isfinite(batch.embeddings).all(axis=1)
-        faults.update({int(row): "embedding: holds a number that is not finite" for row in np.flatnonzero(present & ~finite)})
+        for row in np.flatnonzero(present & ~finite).tolist():
+            faults[row] = "embedding: holds a number that is not finite"
         if source.spec.space == "cosine":
             lengths = np.sqrt(np.einsum("ij,ij->i", batch.embeddings, batch.embeddings, dtype=np.float64))
             extreme = (lengths > LONGEST_COSINE) | ((lengths < SHORTEST_COSINE) & (lengths > 0))
-            faults.update({int(row): f"embedding: its length {lengths[row]:.3g} is beyond what a cosine index can hold" for row in np.flatnonzero(present & finite & extreme)})
+            for row in np.flatnonzero(present & finite & extreme).tolist():
+                faults[row] = f"embedding: its length {lengths[row]:.3g} is beyond what a cosine index can hold"
         return faults
 
     def target_specs(self, fed_by: dict[str, dict[str, int]]) -> dict[str, CollectionSpec]:
@@ -239,7 +229,10 @@ def _holds_more(source: Capabilities, target: Capabilities) -> bool:
     """Whether the source can hold something that the target cannot."""
     return any(
         getattr(source, name) and not getattr(target, name)
-        for name in ("list_values", "nested_values", "null_values", "huge_integers", "marked_keys", "chroma_keys", "null_records", "empty_ids", "missing_vectors", "uris")
+        for name in (
+            "list_values", "nested_values", "null_values", "huge_integers", "marked_keys", "chroma_keys",
+            "null_records", "empty_ids", "missing_vectors", "uris",
+        )
     )
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Mapping, Optional, Sequence
@@ -102,7 +103,7 @@ def _parse_route(value: Mapping[str, Any], path: str) -> Route:
     for key, wanted in where.items():
         if not isinstance(key, str):
             raise UsageError(f"{path}.where: the key {shown(key)} is no text; quote it")
-        if wanted != wanted:
+        if isinstance(wanted, float) and math.isnan(wanted):
             raise UsageError(f"{path}.where.{key}: nan equals nothing, so no record would take this route")
     fault = collection_name_fault(value["to"])
     if fault is not None:

@@ -29,7 +29,9 @@ class ServerV1(Server):
     def _items_path(self) -> str:
         return COLLECTIONS
 
-    def _creation(self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]) -> dict[str, Any]:
+    def _creation(
+        self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]
+    ) -> dict[str, Any]:
         return {"name": name, "metadata": metadata}
 
     def delete_collection(self, collection: StoredCollection) -> None:

@@ -25,7 +25,9 @@ class ServerV2(Server):
     def _items_path(self) -> str:
         return self._collections_path()
 
-    def _creation(self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]) -> dict[str, Any]:
+    def _creation(
+        self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]
+    ) -> dict[str, Any]:
         body: dict[str, Any] = {"name": name, "metadata": metadata}
         if schema is not None and self.capabilities.schemas:
             body["schema"] = schema

@@ -88,9 +88,13 @@ class HttpClient:
             with response:
                 content = _read(response, url)
         except requests.exceptions.SSLError as error:
-            raise TlsError(f"{self.endpoint.url}: the TLS connection is not trusted: {_reason(error)}. Give ca_path, or correct the host name in url.") from None
+            raise TlsError(
+                f"{self.endpoint.url}: the TLS connection is not trusted: {_reason(error)}. Give ca_path, or correct the host name in url."
+            ) from None
         except requests.exceptions.ConnectTimeout:
-            raise UnreachableError(f"{self.endpoint.url} does not answer: no connection within {CONNECT_SECONDS:g} s. Check the address and the firewall.") from None
+            raise UnreachableError(
+                f"{self.endpoint.url} does not answer: no connection within {CONNECT_SECONDS:g} s. Check the address and the firewall."
+            ) from None
         except requests.exceptions.ReadTimeout:
             raise TimeoutExceededError(
                 f"{self.endpoint.url} took longer than {self.endpoint.timeout:g} s to answer {method} {path}. Raise timeout, or lower batch_size."
@@ -158,7 +162,7 @@ def new_session(endpoint: Endpoint) -> requests.Session:
         else:
             session.headers["Authorization"] = f"Bearer {endpoint.token}"
     if endpoint.username:
-        session.auth = (endpoint.username.encode(), (endpoint.password or "").encode())
+        session.auth = requests.auth.HTTPBasicAuth(endpoint.username.encode(), (endpoint.password or "").encode())
     session.verify = endpoint.ca_path if endpoint.ca_path and endpoint.validate_certs else endpoint.validate_certs
     if endpoint.client_cert:
         session.cert = (endpoint.client_cert, endpoint.client_key) if endpoint.client_key else endpoint.client_cert

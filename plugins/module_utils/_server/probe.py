@@ -37,7 +37,10 @@ def connect(endpoint: Endpoint) -> Server:
         http.close()
         raise
     http.close()
-    raise VersionError(f"{endpoint.url} answers, but not as a Chroma server does (no heartbeat under /api/v2 or /api/v1). Check the address, the port and any path before /api.")
+    raise VersionError(
+        f"{endpoint.url} answers, but not as a Chroma server does (no heartbeat under /api/v2 or /api/v1). "
+        "Check the address, the port and any path before /api."
+    )
 
 
 def _beats(http: HttpClient, path: str) -> bool:
@@ -54,7 +57,8 @@ def _connect_v2(http: HttpClient) -> Server:
     limits = _optional(http, "/api/v2/pre-flight-checks") or {}
     capabilities = _v2_capabilities(http, limits)
     _require(http, f"/api/v2/tenants/{quoted(endpoint.tenant)}", f"the tenant {endpoint.tenant!r}")
-    _require(http, f"/api/v2/tenants/{quoted(endpoint.tenant)}/databases/{quoted(endpoint.database)}", f"the database {endpoint.database!r} in the tenant {endpoint.tenant!r}")
+    path = f"/api/v2/tenants/{quoted(endpoint.tenant)}/databases/{quoted(endpoint.database)}"
+    _require(http, path, f"the database {endpoint.database!r} in the tenant {endpoint.tenant!r}")
     return ServerV2(http, version, capabilities)
 
 
@@ -81,7 +85,8 @@ def _connect_v1(http: HttpClient) -> Server:
             raise UsageError(f"{endpoint.url} is too old to know tenants; it cannot hold {endpoint.tenant}/{endpoint.database}.")
         return ServerV1(http, version, CHROMA_0_3)
     _require(http, f"/api/v1/tenants/{quoted(endpoint.tenant)}", f"the tenant {endpoint.tenant!r}")
-    _require(http, f"/api/v1/databases/{quoted(endpoint.database)}?tenant={quoted(endpoint.tenant)}", f"the database {endpoint.database!r} in the tenant {endpoint.tenant!r}")
+    path = f"/api/v1/databases/{quoted(endpoint.database)}?tenant={quoted(endpoint.tenant)}"
+    _require(http, path, f"the database {endpoint.database!r} in the tenant {endpoint.tenant!r}")
     return ServerV1(http, version, _limited(CHROMA_0_4, limits))
 
 

@@ -83,7 +83,9 @@ class Server(ABC):
         """The path below which one collection is found by its id."""
 
     @abstractmethod
-    def _creation(self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]) -> dict[str, Any]:
+    def _creation(
+        self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]
+    ) -> dict[str, Any]:
         """The body of a create request."""
 
     def list_collections(self) -> list[StoredCollection]:
@@ -185,7 +187,8 @@ class Server(ABC):
             if error.status in (400, 413, 422):
                 first = records.ids[0][:80]
                 raise InvalidDataError(
-                    f"{self.endpoint.url} refuses a batch of {len(records.ids)} records that starts with id {first!r}: {error.reason}", ids=list(records.ids[:10])
+                    f"{self.endpoint.url} refuses a batch of {len(records.ids)} records that starts with id {first!r}: {error.reason}",
+                    ids=list(records.ids[:10]),
                 ) from None
             raise
 
@@ -210,7 +213,7 @@ class Server(ABC):
         """Delete records by id; unknown ids are not an error."""
         self.http.call("POST", f"{self._items_path()}/{collection_id}/delete", {"ids": list(ids)}, write=True)
 
-    def query(self, collection_id: str, vectors: NDArray[np.float32], results: int, include: Sequence[str] = ("distances",)) -> dict[str, Any]:
+    def query(self, collection_id: str, vectors: NDArray[np.floating[Any]], results: int, include: Sequence[str] = ("distances",)) -> dict[str, Any]:
         """The nearest records of each vector: `ids` and, if included, `distances`, one list a vector."""
         body = {"query_embeddings": vectors.tolist(), "n_results": results, "include": list(include)}
         answer: dict[str, Any] = self.http.call("POST", f"{self._items_path()}/{collection_id}/query", body)

@@ -222,6 +222,9 @@ def held_shares(
             shares.append(0.0)
         else:
             records = collection.fetch([record_id for record_id, _far in answer])
+            if records.dimension != len(query.vector):
+                shares.append(0.0)
+                continue
             far = dict(zip(records.ids, distances(spaces[query.collection], query.vector[None, :].astype(np.float64), records.embeddings)[0]))
             near = tolerance(spaces[query.collection], query.vector, answer[-1][1])
             kept = sum(1 for record_id, distance in answer if abs(far.get(record_id, np.inf) - distance) <= near)

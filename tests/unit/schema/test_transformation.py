@@ -67,7 +67,7 @@ class TestMetadata:
     def test_values_keep_their_type(self):
         new, reasons = metadata_of({"a": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.5}}, {"a": 1})
         assert reasons == ()
-        assert type(new["a"]) is int
+        assert isinstance(new["a"], int)
         _new, reasons = metadata_of({"a": {"type": "number", "enum": [1, 0.5], "default": 1}}, {"a": True})
         assert [reason.code for reason in reasons] == ["wrong_type"]
 

@@ -51,7 +51,7 @@ class ProgressLines:
             return [name, f"{done:,} records" if done else "", duration(seconds)]
         rate = self._rate(done, seconds)
         left = f"ETA {duration((total - done) / rate)}" if rate and done < total else ""
-        return [name, bar(done, total), f"{min(done, total) * 100 // total:3d} %", f"{done:,}/{total:,}", f"{rate:,.0f}/s" if rate else "", left]
+        return [name, drawn(done, total), f"{min(done, total) * 100 // total:3d} %", f"{done:,}/{total:,}", f"{rate:,.0f}/s" if rate else "", left]
 
     def _rate(self, done: int, seconds: float) -> float:
         """Records a second since the first one was finished; what came before was preparation, and says nothing about the rest."""
@@ -60,7 +60,7 @@ class ProgressLines:
         return done / seconds if seconds > 0 else 0.0
 
 
-def bar(done: int, total: int, width: int = BAR_WIDTH) -> str:
+def drawn(done: int, total: int, width: int = BAR_WIDTH) -> str:
     filled = min(done, total) * width // total if total else 0
     return "[" + "#" * filled + "." * (width - filled) + "]"
 

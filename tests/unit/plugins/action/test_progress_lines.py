@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._progress_lines import ProgressLines, bar, duration
+from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._progress_lines import ProgressLines, drawn, duration
 
 
 class Console:
@@ -70,9 +70,9 @@ def test_more_than_all_is_all() -> None:
     assert "[####################]  100 %  2,000/1,000" in console.lines[0]
 
 
-@pytest.mark.parametrize(("done", "drawn"), [(0, "...."), (1, "...."), (2, "#..."), (7, "###."), (8, "####"), (9, "####")])
-def test_bar(done: int, drawn: str) -> None:
-    assert bar(done, 8, 4) == f"[{drawn}]"
+@pytest.mark.parametrize(("done", "line"), [(0, "...."), (1, "...."), (2, "#..."), (7, "###."), (8, "####"), (9, "####")])
+def test_bar(done: int, line: str) -> None:
+    assert drawn(done, 8, 4) == f"[{line}]"
 
 
 @pytest.mark.parametrize(("seconds", "said"), [

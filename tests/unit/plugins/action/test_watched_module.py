@@ -61,7 +61,7 @@ def play(tmp_path: Path, environment: dict[str, str]) -> Play:
         (tmp_path / "play.json").write_text(json.dumps([{"hosts": hosts, "gather_facts": False, "tasks": list(tasks)}]))
         words = [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts.json"), str(tmp_path / "play.json")]
         words += ["-D", "-e", f"ansible_python_interpreter={sys.executable}"]
-        return subprocess.run(words, env={**environment, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+        return subprocess.run(words, env={**environment, **variables}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
 
     return play
 

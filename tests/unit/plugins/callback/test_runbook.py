@@ -231,7 +231,7 @@ def test_in_a_real_playbook(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CHROMADB_"))}
     environment.update(ANSIBLE_CONFIG=str(tmp_path / "ansible.cfg"), CHROMADB_RUNBOOK_STATE_FILE=str(tmp_path / "runbook.json"))
     words = [sys.executable, "-m", "ansible", "playbook", "-i", "h1,h2,", str(tmp_path / "play.json")]
-    done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.partition("RUNBOOK")[2].splitlines()[1:]
     assert [line.split()[0] for line in lines if line] == ["phase", "precheck", "cutover", "freeze", "watch", "total", "*", "decision", "All"]

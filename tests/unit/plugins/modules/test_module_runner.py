@@ -42,9 +42,9 @@ class Operation:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    def run(operation: Operation, spec: dict[str, Any] = ONE, check: bool = False, diff: bool = False, rules: Any = None, **options: Any) -> dict[str, Any]:
+    def run(operation: Operation, spec: Any = None, check: bool = False, diff: bool = False, rules: Any = None, **options: Any) -> dict[str, Any]:
         with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": diff}), pytest.raises(SystemExit):
-            run_module(operation, spec, **(rules or {}))
+            run_module(operation, spec or ONE, **(rules or {}))
         (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
         result: dict[str, Any] = json.loads(line)
         return result

@@ -24,7 +24,7 @@ READ_AT_ONCE = 64 << 10
 PLAIN_AT_ONCE = 1 << 20
 MAX_TOTAL = 64 << 30
 BOMB_AT = 64 << 20  # below this much output no ratio is a bomb
-BOMB_RATIO = 500
+BOMB_RATIO = 200
 MAX_MEMBERS = 1_000_000
 MAX_PROBLEMS = 20
 SAFE_NAME = re.compile(rb"format\.json|c\d{4,9}/(?:collection\.json|batch_\d{6,9}\.(?:jsonl|npy)|deleted_\d{6,9}\.jsonl)")
@@ -35,7 +35,11 @@ TYPES = {
 
 
 class _BombError(Exception):
-    pass
+    """It grows beyond every measure."""
+
+
+class _DamagedError(Exception):
+    """What follows cannot be read, and says nothing about anybody's intentions."""
 
 
 def hostile_problems(path: str) -> list[str]:
@@ -51,19 +55,19 @@ def hostile_problems(path: str) -> list[str]:
 
 
 def _plain(file: BinaryIO) -> Iterator[bytes]:
-    """The decompressed stream in pieces; ends silently where the compressed data is damaged."""
+    """The decompressed stream in pieces, to the end of the gzip member; _DamagedError where it has none."""
     decompressor = zlib.decompressobj(31)
     compressed = plain = 0
     while not decompressor.eof:
         data = file.read(READ_AT_ONCE)
         if not data:
-            return
+            raise _DamagedError
         compressed += len(data)
         while data and not decompressor.eof:
             try:
                 piece = decompressor.decompress(data, PLAIN_AT_ONCE)
             except zlib.error:
-                return
+                raise _DamagedError from None
             data = decompressor.unconsumed_tail
             plain += len(piece)
             if plain > MAX_TOTAL or (plain > BOMB_AT and plain > compressed * BOMB_RATIO):
@@ -126,6 +130,8 @@ def _walk(stream: _Stream) -> Iterator[str]:
                 yield f"ends inside {shown!r}, for which it claims {size} bytes."
                 return
         yield f"holds more than {MAX_MEMBERS} entries."
+    except _DamagedError:
+        return
     except _BombError:
         yield "grows far beyond what any snapshot does when it is decompressed."
 

@@ -16,7 +16,7 @@ from .._audit import audited
 from .._errors import UsageError
 from .._files import disk_errors, fsync_directory
 from .catalogue import VERIFIED, FoundSnapshot, find_snapshots
-from .store import SAFETY_NAME, ARCHIVE_SUFFIX, SNAPSHOT_ID, SnapshotStore, list_folder, partial_files, snapshot_time
+from .store import ARCHIVE_SUFFIX, SAFETY_NAME, SNAPSHOT_ID, SnapshotStore, list_folder, partial_files, snapshot_time
 from .verify import verify_snapshot
 
 CLOCK_TOLERANCE = timedelta(minutes=5)

@@ -297,7 +297,7 @@ print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 102
 def test_memory_does_not_grow_with_the_records(tmp_path):
     tree = str(Path(manifest_module.__file__).parents[6])
     peaks = []
-    for count in (4_000, 40_000):
+    for count in (2_000, 20_000):
         directory = tmp_path / str(count)
         directory.mkdir(mode=0o700)
         program = MEMORY.format(tree=tree)

@@ -1,0 +1,429 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever happens to an archive or a manifest afterwards is noticed: bits, lengths, figures, hostile files."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import tarfile
+
+import pytest
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.hostile import hostile_problems
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import load_manifest, own_sha256, parse_manifest, render_manifest
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, require_sound, verify_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, UnsafeArchiveError, UsageError
+
+from .conftest import make_records
+
+FLIPS = int(os.environ.get("CHROMADB_BIT_FLIPS", "600"))
+
+
+@pytest.fixture
+def snapshot(store, write):
+    """A small snapshot: its id, the paths of archive and manifest, and their bytes."""
+    manifest = write({"c": [make_records(5)], "d": [make_records(2, start=10, dimension=2)]})
+    paths = store.archive_path(manifest.snapshot_id), store.manifest_path(manifest.snapshot_id)
+    return manifest.snapshot_id, [(path, get(path)) for path in paths]
+
+
+def get(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def put(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def problems_of(store, snapshot_id, level="full"):
+    return verify_snapshot(store, snapshot_id, level)
+
+
+def test_an_untouched_snapshot_has_no_problem(store, snapshot):
+    for level in ("none", "manifest", "full"):
+        assert problems_of(store, snapshot[0], level) == []
+    assert require_sound(store, snapshot[0]).snapshot_id == snapshot[0]
+
+
+def test_every_flipped_bit_is_noticed(store, snapshot):
+    """CHROMADB_BIT_FLIPS=10000 for the whole campaign; a seeded slice of it by default."""
+    snapshot_id, files = snapshot
+    chance = random.Random(20250131)
+    for _flip in range(FLIPS):
+        path, data = chance.choice(files)
+        bit = chance.randrange(8 * len(data))
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        put(path, damaged)
+        assert problems_of(store, snapshot_id), f"bit {bit} of {path}"
+        put(path, data)
+    assert problems_of(store, snapshot_id) == []
+
+
+def test_every_bit_of_headers_and_ends_is_noticed(store, snapshot):
+    """Where gzip and tar themselves look away: their headers, their padding, their last bytes."""
+    snapshot_id, ((path, data), _manifest) = snapshot
+    for position in [*range(80), *range(len(data) - 60, len(data))]:
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[position] ^= 1 << bit
+            put(path, damaged)
+            assert problems_of(store, snapshot_id), f"bit {bit} of byte {position}"
+
+
+def test_every_truncation_is_noticed(store, snapshot):
+    snapshot_id, files = snapshot
+    for path, data in files:
+        # A manifest without its last line break is the same JSON; everything shorter is none.
+        for length in range(len(data) - (1 if path.endswith(".json") else 0)):
+            put(path, data[:length])
+            assert problems_of(store, snapshot_id, "full" if length % 100 == 0 else "manifest"), f"{path} cut to {length} bytes"
+        put(path, data)
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\0" * 512, gzip.compress(b"more"), b"x"])
+def test_appended_bytes_are_noticed(store, snapshot, more):
+    snapshot_id, ((path, data), _manifest) = snapshot
+    put(path, data + more)
+    assert problems_of(store, snapshot_id, "manifest")
+
+
+def test_all_problems_are_named_not_only_the_first(store, write):
+    manifest = write({"c": [make_records(3500)]})
+    path = store.archive_path(manifest.snapshot_id)
+    data = bytearray(get(path))
+    for entry in manifest.entries[3], manifest.entries[6]:
+        data[entry.offset + entry.compressed_size // 2] ^= 0x10
+    put(path, data)
+    messages = [problem.message for problem in problems_of(store, manifest.snapshot_id)]
+    assert len(messages) == 3
+    assert "SHA-256" in messages[0]
+    assert manifest.entries[3].name in messages[1]
+    assert manifest.entries[6].name in messages[2]
+    with pytest.raises(IntegrityError) as caught:
+        require_sound(store, manifest.snapshot_id)
+    assert caught.value.details["problems"] == messages
+
+
+def test_no_damaged_record_is_handed_out(store, write):
+    manifest = write({"c": [make_records(2500)]})
+    path = store.archive_path(manifest.snapshot_id)
+    data = bytearray(get(path))
+    entry = next(entry for entry in manifest.entries if entry.name.endswith("batch_000001.npy"))
+    data[entry.offset + entry.compressed_size - 20] ^= 1
+    put(path, data)
+    with open_snapshot(store, manifest.snapshot_id) as opened:
+        batches = opened.record_set("c").batches()
+        assert len(next(batches)) == 1000
+        with pytest.raises(IntegrityError, match=r"batch_000001\.npy"):
+            next(batches)
+        with pytest.raises(IntegrityError, match=r"batch_000001\.npy"):
+            opened.record_set("c").fetch(["id-1100"])
+
+
+def test_missing_files(store, snapshot):
+    snapshot_id, ((archive, _data), (manifest, _json)) = snapshot
+    os.rename(archive, archive + ".away")
+    assert "cannot be opened" in problems_of(store, snapshot_id, "manifest")[0].message
+    assert [problem.message.split(" ")[0] for problem in find_orphans(store)] == [archive + ".away"]
+    os.rename(archive + ".away", archive)
+    os.unlink(manifest)
+    with pytest.raises(UsageError, match="no snapshot"):
+        problems_of(store, snapshot_id)
+    assert [problem.message.split(" ")[0] for problem in find_orphans(store)] == [archive]
+
+
+def test_files_that_belong_to_nothing_are_reported(store, snapshot):
+    for path in (f"{store.snapshots}/.snapshot_20250101_000000.tar.gz.partial", f"{store.snapshots}/notes.txt", f"{store.manifests}/other.json"):
+        put(path, b"")
+    assert sorted(problem.message.split(" ")[0] for problem in find_orphans(store)) == sorted(
+        [f"{store.snapshots}/.snapshot_20250101_000000.tar.gz.partial", f"{store.snapshots}/notes.txt", f"{store.manifests}/other.json"]
+    )
+
+
+# Manifests
+
+
+def each_field(values, path=()):
+    """The path of every field at every depth (of lists, of the first item)."""
+    items = values.items() if isinstance(values, dict) else enumerate(values[:1]) if isinstance(values, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from each_field(value, (*path, key))
+
+
+def changed(value):
+    if isinstance(value, bool) or value is None:
+        return "changed"
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, str):
+        return value[:-1] + ("0" if value[-1:] != "0" else "1")
+    if isinstance(value, list):
+        return [*value, *value[:1]] if value else ["changed"]
+    return {**value, "changed": 1}
+
+
+@pytest.mark.parametrize("edit", ["changed", "removed"])
+def test_every_changed_or_removed_field_is_noticed(store, snapshot, edit):
+    snapshot_id, (_archive, (path, data)) = snapshot
+    fields = list(each_field(json.loads(data)))
+    assert len(fields) > 60
+    for field in fields:
+        values = json.loads(data)
+        parent = values
+        for key in field[:-1]:
+            parent = parent[key]
+        if edit == "removed":
+            del parent[field[-1]]
+        else:
+            parent[field[-1]] = changed(parent[field[-1]])
+        put(path, render_manifest(values))
+        assert problems_of(store, snapshot_id, "none"), field
+
+
+@pytest.mark.parametrize(
+    "field", ["total_chunks", "total_collections", "archive_bytes", "content_bytes", "snapshot_size_mb", "checksum_sha256", "batch_metadata", "base", "entries"]
+)
+def test_figures_that_contradict_each_other_are_noticed_even_with_a_right_hash(store, snapshot, rewrite_manifest, field):
+    edits = {
+        "checksum_sha256": "0" * 64,
+        "base": {"snapshot_id": "snapshot_20200101_000000", "manifest_sha256": "0" * 64},
+        "batch_metadata": {},
+    }
+
+    def edit(values):
+        values[field] = edits[field] if field in edits else values[field][:-1] if field == "entries" else values[field] + 1
+
+    rewrite_manifest(snapshot[0], edit)
+    assert problems_of(store, snapshot[0], "full")
+    if field != "checksum_sha256":
+        assert problems_of(store, snapshot[0], "manifest")
+
+
+def nested(data):
+    return data.replace(b'"metadata": {', b'"metadata": {"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b", ", 1)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda data: data.replace(b'"status": "verified"', b'"status": "verified", "status": "verified"'),
+        lambda data: data.replace(b'"total_chunks": 7', b'"total_chunks": NaN'),
+        lambda data: data.replace(b'"total_chunks": 7', b'"total_chunks": 1e999'),
+        lambda data: data.replace(b'"total_chunks": 7', b'"total_chunks": 7.0'),
+        lambda data: data.replace(b'"total_chunks": 7', b'"total_chunks": true'),
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: data.replace(b"verified", b"verifi\xff\xfed"),
+        lambda data: data + b"{}",
+        lambda data: b"[" * 200_000,
+        lambda data: b"9" * 10_000,
+        lambda data: b"null",
+        lambda data: b"",
+        nested,
+    ],
+)
+def test_what_is_no_manifest(store, snapshot, edit):
+    snapshot_id, (_archive, (path, data)) = snapshot
+    assert edit(data) != data
+    put(path, edit(data))
+    assert [problem.failure_class for problem in problems_of(store, snapshot_id, "none")] == ["integrity"]
+
+
+def test_the_other_spelling_of_a_value_is_noticed(store, write, rewrite_manifest):
+    manifest = write({"c": [make_records(1)]})
+
+    def edit(values):
+        values["collections"]["c"]["spec"]["metadata"] = {"control": "\x1b", "backslash": "\\u00AB", "huge": 1e22}
+
+    rewrite_manifest(manifest.snapshot_id, edit)
+    path = store.manifest_path(manifest.snapshot_id)
+    data = get(path)
+    assert load_manifest(store, manifest.snapshot_id)
+    for spelling, other in ((rb"\u001b", rb"\u001B"), (b"1e+22", b"1E+22")):
+        assert spelling in data
+        put(path, data.replace(spelling, other))
+        with pytest.raises(IntegrityError):
+            load_manifest(store, manifest.snapshot_id)
+
+
+def test_swapped_manifests_are_noticed(store, write):
+    first, second = write({"c": [make_records(3)]}), write({"c": [make_records(3, seed=1)]})
+    paths = [store.manifest_path(manifest.snapshot_id) for manifest in (first, second)]
+    shutil.move(paths[0], paths[0] + ".x")
+    shutil.move(paths[1], paths[0])
+    shutil.move(paths[0] + ".x", paths[1])
+    for manifest in (first, second):
+        assert "mixed up" in problems_of(store, manifest.snapshot_id, "none")[0].message
+
+
+def test_swapped_archives_are_noticed(store, write):
+    first, second = write({"c": [make_records(3)]}), write({"c": [make_records(3, seed=1)]})
+    paths = [store.archive_path(manifest.snapshot_id) for manifest in (first, second)]
+    shutil.move(paths[0], paths[0] + ".x")
+    shutil.move(paths[1], paths[0])
+    shutil.move(paths[0] + ".x", paths[1])
+    for manifest in (first, second):
+        assert problems_of(store, manifest.snapshot_id)
+
+
+def test_a_snapshot_that_was_replaced_as_a_whole_needs_the_expected_hash(store, snapshot, rewrite_manifest):
+    right = load_manifest(store, snapshot[0]).sha256
+    assert verify_snapshot(store, snapshot[0], "full", right.upper()) == []
+    rewrite_manifest(snapshot[0], lambda values: values.update(timestamp="2020-01-01T00:00:00+00:00"))
+    assert verify_snapshot(store, snapshot[0], "full") == []
+    assert "not the expected" in verify_snapshot(store, snapshot[0], "none", right)[0].message
+
+
+def test_a_newer_format_says_so(store, snapshot):
+    snapshot_id, (_archive, (path, data)) = snapshot
+    put(path, data.replace(b'"format_version": 1', b'"format_version": 2'))
+    assert "newer release" in problems_of(store, snapshot_id, "none")[0].message
+
+
+def test_parse_manifest_accepts_other_white_space(snapshot):
+    snapshot_id, (_archive, (_path, data)) = snapshot
+    values = json.loads(data)
+    assert parse_manifest(json.dumps(values).encode(), snapshot_id).values == values
+
+
+# Hostile archives
+
+
+def member(name="c0001/batch_000000.jsonl", size=0, kind=tarfile.REGTYPE, link="", content=None):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, link, size
+    return info, io.BytesIO(content if content is not None else b"\0" * size)
+
+
+def tar_gz(*members, tar_format=tarfile.USTAR_FORMAT):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=tar_format) as tar:
+        for info, content in members:
+            tar.addfile(info, content)
+    return buffer.getvalue()
+
+
+def lying_tar_gz(claimed, real):
+    """A member whose header claims more than is there."""
+    header = _info("c0001/batch_000000.npy", claimed).tobuf(tarfile.USTAR_FORMAT)
+    return gzip.compress(header + b"x" * real)
+
+
+class Zeros(io.RawIOBase):
+    def __init__(self, size):
+        self.left = size
+
+    def read(self, size=-1):
+        size = min(size if size >= 0 else self.left, self.left)
+        self.left -= size
+        return bytes(size)
+
+
+def bomb(size):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        tar.addfile(_info("c0001/batch_000000.npy", size), Zeros(size))
+    return buffer.getvalue()
+
+
+def _info(name, size):
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info
+
+
+HOSTILE = {
+    "leads out": lambda: tar_gz(member("../../etc/cron.d/evil", 5)),
+    "absolute": lambda: tar_gz(member("/etc/cron.d/evil", 5)),
+    "symbolic link": lambda: tar_gz(member("c0001/batch_000000.npy", 0, tarfile.SYMTYPE, "/etc/passwd")),
+    "hard link": lambda: tar_gz(member("c0001/batch_000000.npy", 0, tarfile.LNKTYPE, "/etc/passwd")),
+    "device": lambda: tar_gz(member("c0001/batch_000000.npy", 0, tarfile.CHRTYPE)),
+    "block device": lambda: tar_gz(member("c0001/batch_000000.npy", 0, tarfile.BLKTYPE)),
+    "pipe": lambda: tar_gz(member("c0001/batch_000000.npy", 0, tarfile.FIFOTYPE)),
+    "directory": lambda: tar_gz(member("c0001", 0, tarfile.DIRTYPE)),
+    "twice": lambda: tar_gz(member(size=3), member(size=3)),
+    "unknown": lambda: tar_gz(member("c0001/setup.py", 3)),
+    "long name": lambda: tar_gz(member("a" * 300, 3), tar_format=tarfile.GNU_FORMAT),
+    "pax path": lambda: tar_gz(member("ä" * 120, 3), tar_format=tarfile.PAX_FORMAT),
+    "size lie": lambda: lying_tar_gz(1 << 20, 512),
+    "huge claim": lambda: lying_tar_gz(7 << 30, 512),
+    "bomb": lambda: bomb(100 << 20),
+}
+
+
+@pytest.mark.parametrize("with_right_checksum", [True, False])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_archives_are_refused_as_such(store, snapshot, rewrite_manifest, tmp_path, kind, with_right_checksum):
+    snapshot_id, ((path, _data), _manifest) = snapshot
+    before = sorted(str(file) for file in tmp_path.rglob("*"))
+    data = HOSTILE[kind]()
+    put(path, data)
+
+    def edit(values):
+        values.update(checksum_sha256=hashlib.sha256(data).hexdigest(), archive_bytes=len(data))
+
+    if with_right_checksum:
+        rewrite_manifest(snapshot_id, edit)
+    with pytest.raises(UnsafeArchiveError):
+        require_sound(store, snapshot_id)
+    assert sorted(str(file) for file in tmp_path.rglob("*")) == before
+
+
+def test_a_link_in_the_place_of_the_archive(store, snapshot, tmp_path):
+    snapshot_id, ((path, data), _manifest) = snapshot
+    elsewhere = tmp_path / "elsewhere"
+    put(elsewhere, data)
+    os.unlink(path)
+    os.symlink(elsewhere, path)
+    with pytest.raises(UnsafeArchiveError, match="cannot be opened"):
+        require_sound(store, snapshot_id)
+
+
+def test_a_pipe_in_the_place_of_the_archive_does_not_block(store, snapshot):
+    snapshot_id, ((path, _data), _manifest) = snapshot
+    os.unlink(path)
+    os.mkfifo(path)
+    with pytest.raises(UnsafeArchiveError, match="not a regular file"):
+        require_sound(store, snapshot_id)
+
+
+def test_an_entry_that_only_fills_the_memory_is_not_decompressed(store, snapshot, rewrite_manifest):
+    def edit(values):
+        entries = copy.deepcopy(values["entries"])
+        entries[2]["size"] = 1 << 40
+        values["entries"] = entries
+        values["content_bytes"] = sum(entry["size"] for entry in entries)
+        values["compression_ratio"] = round(100 * (1 - values["archive_bytes"] / values["content_bytes"]), 2)
+
+    rewrite_manifest(snapshot[0], edit)
+    with pytest.raises(UnsafeArchiveError, match="claims to hold"):
+        require_sound(store, snapshot[0])
+
+
+def test_a_damaged_archive_is_not_called_hostile(store, write):
+    manifest = write({"c": [make_records(1500)]})
+    path = store.archive_path(manifest.snapshot_id)
+    data = get(path)
+    chance = random.Random(7)
+    for _flip in range(60):
+        damaged = bytearray(data)
+        for _bit in range(3):
+            damaged[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        put(path, damaged)
+        assert {problem.failure_class for problem in problems_of(store, manifest.snapshot_id)} == {"integrity"}
+    assert own_sha256(manifest.values) == manifest.sha256
+    put(path, data)
+    assert hostile_problems(path) == []

@@ -13,6 +13,8 @@ from typing import Any, Mapping, Optional, Sequence
 from .census import Census
 from .check import COUNTS, DUPLICATES, FAILED, NOT_RUN, PASSED, WARNING, Check, Examples, number
 
+NAMED_FAULTS = 3
+
 
 @dataclass(frozen=True)
 class SourceFigures:
@@ -152,6 +154,8 @@ def check_duplicates(targets: Sequence[TargetFigures]) -> Check:
 
 
 def _sentence(faults: Sequence[str]) -> str:
-    first = faults[0]
-    more = "" if len(faults) == 1 else f" ({number(len(faults) - 1, 'more fault')})"
-    return f"{first[:1].upper()}{first[1:]}{more}."
+    """The first few faults as sentences."""
+    words = [f"{fault[:1].upper()}{fault[1:]}." for fault in faults[:NAMED_FAULTS]]
+    if len(faults) > NAMED_FAULTS:
+        words.append(f"{number(len(faults) - NAMED_FAULTS, 'more fault')}.")
+    return " ".join(words)

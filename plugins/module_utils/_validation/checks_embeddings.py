@@ -90,7 +90,7 @@ class EmbeddingsCheck:
         threshold = self._limits.max_missing_embeddings_percent
 
         def verdict(status: str, summary: str) -> Check:
-            return Check(EMBEDDINGS, status, missing_percent, threshold, "%", summary, details)
+            return Check(EMBEDDINGS, status, missing_percent, threshold, "% missing", summary, details)
 
         faults = []
         if self._missing:

@@ -20,6 +20,9 @@ RULES = {
 }
 
 
+EXAMPLES_OF_A_KIND = 5
+
+
 def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> Check:
     """The comparison record by record; a single one that differs fails. The figure is the number that differ."""
     collections = []
@@ -42,7 +45,11 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
         "lost": census.lost.kept,
         "extra": census.extra.kept,
         "foreign": census.foreign.kept,
-        "examples": (census.changed.kept + census.lost.kept + census.extra.kept)[:10],
+        "examples": [
+            {"difference": what, **case}
+            for what, kept in (("lost", census.lost), ("changed", census.changed), ("extra", census.extra), ("foreign", census.foreign))
+            for case in kept.kept[:EXAMPLES_OF_A_KIND]
+        ],
     }
     if sampled is not None:
         details["sample"] = sampled

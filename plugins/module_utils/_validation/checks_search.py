@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional, Sequence
 
 from .._libraries import np
-from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, number
+from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, number, shortened
 from .search_quality import QueryResult
 from .thresholds import Thresholds
 
@@ -47,7 +47,11 @@ def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool
         "index_divergence_percent": _mean([r.index_divergence for r in results]),
         "recall_at_10": {"source": recall_source, "target": recall_target},
         "exact": all(result.recall_target is not None for result in results),
-        "examples": [r.as_dict() for r in sorted(results, key=query_divergence, reverse=True)[:10] if query_divergence(r) > 0 or r.error],
+        "examples": [
+            {"collection": r.query.collection, "query": shortened(r.query.origin), "divergence_percent": query_divergence(r), "error": r.error}
+            for r in sorted(results, key=query_divergence, reverse=True)[:10]
+            if query_divergence(r) > 0
+        ],
     }
 
     def verdict(status: str, summary: str) -> Check:

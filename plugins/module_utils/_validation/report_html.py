@@ -80,7 +80,8 @@ def _reason(reason: str) -> str:
 
 def _figures(report: Mapping[str, Any]) -> str:
     totals = report["totals"]
-    latency = next((check["figure"] for check in report["checks"] if check["name"] == "latency"), None)
+    speed = next((check for check in report["checks"] if check["name"] == "latency"), {"figure": None, "details": {}})
+    latency, rate = speed["figure"], speed["details"].get("queries_per_second")
     divergence = report["divergence_percent"]
     cards = [
         ("expected", f"{totals['expected']:,}", ""),
@@ -91,7 +92,8 @@ def _figures(report: Mapping[str, Any]) -> str:
         ("invalid in the source", f"{totals['invalid']:,}", "warn" if totals["invalid"] else ""),
         ("data loss", f"{report['data_loss_percent']:.2f} %", "bad" if report["data_loss_percent"] else ""),
         ("search divergence", "none made" if divergence is None else f"{divergence:.1f} %", ""),
-        ("latency, 95th percentile", "none made" if latency is None else f"{latency:.0f} ms" if latency >= 10 else f"{latency:.1f} ms", ""),
+        ("searches a second", "none made" if rate is None else f"{rate:,.0f}", ""),
+        ("latency, 95 %", "none made" if latency is None else f"{latency:.0f} ms" if latency >= 10 else f"{latency:.1f} ms", ""),
     ]
     items = "".join(f'<div class="card {kind}"><dt>{label}</dt><dd>{value}</dd></div>' for label, value, kind in cards)
     return f'<dl class="cards">{items}</dl>\n'

@@ -34,11 +34,11 @@ section > h3 { margin: 16px 0 8px; color: var(--soft); font-weight: 600; }
 .verdict .reasons { margin: 0; padding-left: 1.2em; } .verdict .reasons li { margin: 4px 0; overflow-wrap: anywhere; }
 .verdict .where { margin-top: 16px; font-size: 0.9rem; opacity: 0.9; overflow-wrap: anywhere; }
 .verdict .note { margin-top: 10px; padding: 8px 12px; border-radius: 8px; background: rgba(0, 0, 0, 0.22); color: #fff; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(175px, 1fr)); gap: 12px; margin: 18px 0 0; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 12px; margin: 18px 0 0; }
 .card { padding: 12px 16px; } .card dt { color: var(--soft); font-size: 0.85rem; } .card dd { margin: 2px 0 0; font-size: 1.5rem; font-weight: 650;
   font-variant-numeric: tabular-nums; }
 .card.bad dd { color: var(--bad); } .card.warn dd { color: var(--warn); }
-.check { display: grid; grid-template-columns: 210px 130px 1fr; gap: 2px 14px; align-items: baseline; padding: 12px 0; border-top: 1px solid var(--line); }
+.check { display: grid; grid-template-columns: 230px 130px 1fr; gap: 2px 14px; align-items: baseline; padding: 12px 0; border-top: 1px solid var(--line); }
 .check:first-child { border-top: 0; padding-top: 0; }
 .check p, .check details { grid-column: 1 / -1; color: var(--soft); overflow-wrap: anywhere; }
 .check.failed p, .check.not_run p { color: var(--ink); }
@@ -69,8 +69,8 @@ th, td { text-align: right; padding: 5px 10px; border-top: 1px solid var(--line)
   overflow-wrap: anywhere; }
 tr:first-child > th { border-top: 0; color: var(--soft); } tr.sum > * { font-weight: 650; }
 section > .note { margin: 12px 0 0; font-size: 0.88rem; }
-.advice { list-style: none; margin: 0; padding: 0; } .advice > li { padding: 12px 0; border-top: 1px solid var(--line); }
-  .advice > li:first-child { border-top: 0; padding-top: 0; }
+.advice { list-style: none; margin: 0; padding: 0; columns: 2 400px; column-gap: 36px; } .advice > li { padding: 0 0 16px; break-inside: avoid; }
+
 .advice p { color: var(--soft); } .advice ol { margin: 6px 0 0; padding-left: 1.4em; } .advice ol li { margin: 3px 0; overflow-wrap: anywhere; }
 .levels { display: grid; grid-template-columns: minmax(170px, auto) 1fr; gap: 4px 16px; margin: 0; font-size: 0.92rem; } .levels dt { font-weight: 600; }
   .levels dd { margin: 0; color: var(--soft); }

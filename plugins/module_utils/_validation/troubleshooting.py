@@ -33,7 +33,7 @@ from .thresholds import Thresholds
 ESCALATION = (
     ("Level 1, the first 30 minutes", "The operator works through this report."),
     ("Level 2, 30 to 60 minutes", "The database administrator and the operator go through the logs together: the audit log and the logs of both servers."),
-    ("Level 3, after 60 minutes", "The engineering team takes over; hand them the JSON report, which names every affected record by id."),
+    ("Level 3, after 60 minutes", "The engineering team takes over; hand them the JSON report, which names affected records by id, collection by collection."),
     ("Level 4, critical at any time", "Page the engineer on call, and roll back: users see wrong or missing answers."),
 )
 

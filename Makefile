@@ -92,7 +92,7 @@ test-versions: setup ## Servers from 0.3.29 to 1.5.x
 
 .PHONY: test-lab
 test-lab: setup ## Several hosts with systemd and ssh (needs root)
-	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
+	tests/lab/lab $(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
 
 .PHONY: test-fault
 test-fault: setup ## Kills at every step, full disks, broken networks

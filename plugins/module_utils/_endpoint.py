@@ -48,7 +48,7 @@ class Endpoint:
 def parse_endpoint(options: Mapping[str, Any]) -> Endpoint:
     """An endpoint from a module's options (absent ones may be None); UsageError names what cannot be right."""
     given = {name: options[name] for name in Endpoint.__dataclass_fields__ if options.get(name) is not None}
-    given["url"] = normalized_url(str(given.get("url") or DEFAULT_URL))
+    given["url"] = normalized_url(str(given.get("url", DEFAULT_URL)))
     if given.get("token") and given.get("username"):
         raise UsageError("Both token and username are given; a server takes one of them.")
     if bool(given.get("username")) != (given.get("password") is not None):

@@ -7,57 +7,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from .._checkpoint import COMPLETE, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
-from .._errors import DriftError, InvalidDataError, OperationError, PartialError, TimeoutExceededError, UsageError
-from .._files import atomic_write
+from .._errors import DriftError, InvalidDataError, OperationError, TimeoutExceededError, UsageError
 from .._lock import server_lock
-from .._records.collection_changes import create, mend, require_mendable
-from .._records.collection_name import collection_name_fault
-from .._records.collection_spec import CollectionSpec
-from .._records.compare import ComparedBatch, Counterpart, Difference
-from .._records.live import LiveCollection, Throttle
+from .._records.compare import ComparedBatch
+from .._records.live import Throttle
 from .._records.read_ahead import read_ahead
-from .._records.reconcile import Reconciler
-from .._records.spec_translation import spec_differences
-from .._schema.plan import MigrationPlan, Shard, Survey, TransformedBatch
-from .._schema.transformation import Invalid
+from .._schema.invalid import InvalidTally
+from .._schema.plan import MigrationPlan, Shard, TransformedBatch
 from .._server.probe import connect
-from .._server.server import Server, StoredCollection
-from .differences import record_diff
+from .._server.server import Server
 from .outcome import Context, Outcome
 from .planning import make_plan
+from .quarantine import Quarantine, as_dict
+from .target_collection import TargetCollection
 
 BATCH_SIZE = 1000
 PATIENCE_SECONDS = 60.0
-SAMPLE_INVALID = 20
+SAMPLE_IDS = 10
 PHASES = ("export", "transform", "validate", "import", "verify")
-
-
-@dataclass
-class _Target:
-    """One target collection while it is brought up to date."""
-
-    spec: CollectionSpec
-    stored: Optional[StoredCollection]
-    differences: dict[str, tuple[Any, Any]]
-    merged: bool
-    created: bool = False
-    counterpart: Optional[Counterpart] = None
-    reconciler: Optional[Reconciler] = None
-    difference: Difference = field(default_factory=Difference)
-    sources: set[str] = field(default_factory=set)
-
-    @property
-    def changed(self) -> bool:
-        return self.created or bool(self.differences) or not self.difference.empty
 
 
 def migrate(
@@ -140,19 +115,22 @@ class _Migration:
         self.checkpoint = checkpoint
         self.context = context
         self.progress = context.progress
-        self.targets: dict[str, _Target] = {}
-        self.invalid: list[Invalid] = []
-        self.invalid_count = 0
+        self.targets: dict[str, TargetCollection] = {}
+        self.quarantine = Quarantine(self._quarantine_path())
         self.read = 0
         self.batches = 0
         self.warnings: list[str] = []
 
+    def _quarantine_path(self) -> Optional[str]:
+        if self.context.check_mode or self.settings.on_invalid == "fail":
+            return None
+        name = f"quarantine_{self.checkpoint.checkpoint.migration_id.split('_', 1)[1]}.jsonl"
+        return self.settings.quarantine_file or os.path.join(self.settings.state_directory, name)
+
     def close(self) -> None:
+        self.quarantine.close()
         for target in self.targets.values():
-            if target.reconciler is not None:
-                target.reconciler.__exit__()
-            if target.counterpart is not None:
-                target.counterpart.close()
+            target.close()
 
     def run(self) -> Outcome:
         self.progress.declare(*PHASES)
@@ -167,237 +145,145 @@ class _Migration:
         return self._outcome()
 
     def _survey(self) -> dict[str, dict[str, int]]:
-        """Judge what can be judged without vectors; returns how many records each source collection gives each target."""
+        """Judge what can be judged without vectors; how many records each source collection gives each target."""
         self.checkpoint.save(VALIDATE)
         if not self.plan.needs_survey():
             return self.plan.unsurveyed_targets()
         survey = self.plan.survey(self.progress)
-        self._judge(survey)
-        self.plan.empty_targets(survey.targets)
-        return survey.targets
-
-    def _judge(self, survey: Survey) -> None:
         if survey.collisions:
             raise InvalidDataError(
                 f"{survey.collisions} ids would collide in the target, among them {survey.collision_sample[0]}. Nothing was written. "
                 "Use on_collision: prefix, or routes with an id_prefix.",
                 collisions=survey.collision_sample,
             )
-        self._require_valid(survey.invalid, survey.read, survey.invalid_sample, "Nothing was written.")
+        self._require_valid(survey.invalid, survey.read, "Nothing was written.")
+        self.plan.empty_targets(survey.targets)
+        return survey.targets
 
-    def _require_valid(self, invalid: int, read: int, sample: Sequence[Invalid], state: str) -> None:
-        if not invalid:
+    def _require_valid(self, invalid: InvalidTally, read: int, state: str) -> None:
+        if not invalid.count:
             return
-        reasons = _by_reason(sample)
-        first = sample[0]
-        found = f"{invalid} of {read} records are invalid, such as {first.source_collection}: {first.id!r}: {first.reasons[0]}. {state}"
+        first = invalid.sample[0]
+        found = f"{invalid.count} of {read} records are invalid, such as {first.source_collection}: {first.id!r}: {first.reasons[0]}. {state}"
+        sample = [as_dict(fault) for fault in invalid.sample]
         if self.settings.on_invalid == "fail":
-            raise InvalidDataError(f"{found} Correct them (corrections), or use on_invalid: skip.", invalid_sample=_plain(sample), reasons=reasons)
-        ratio = (read - invalid) / read
+            raise InvalidDataError(f"{found} Correct them (corrections), or use on_invalid: skip.", invalid_sample=sample, invalid_reasons=invalid.reasons)
+        ratio = (read - invalid.count) / max(1, read)
         if ratio < self.settings.min_valid_ratio:
             raise InvalidDataError(
                 f"{found} That leaves {ratio:.2%} valid, less than min_valid_ratio {self.settings.min_valid_ratio:.2%}.",
-                invalid_sample=_plain(sample), reasons=reasons,
+                invalid_sample=sample,
+                invalid_reasons=invalid.reasons,
             )
 
     def _prepare(self, fed_by: dict[str, dict[str, int]]) -> None:
         """Look at every target collection before the first write, then make or mend them."""
         existing = {stored.name: stored for stored in self.server.list_collections()}
         for name, spec in self.plan.target_specs(fed_by).items():
-            fault = collection_name_fault(name) if self.server.capabilities.configuration else None
-            if fault:
-                raise UsageError(f"The target collection's name {name!r} {fault}. Give it another one by a route.")
-            stored = existing.get(name)
-            differences: dict[str, tuple[Any, Any]] = {}
-            merged = self.plan.is_merged(name)
-            if stored is not None:
-                live = LiveCollection(self.server, stored)
-                differences = spec_differences(spec, live.spec, self.server.capabilities)
-                if merged:
-                    # What merged collections agree on depends on which of them take part: it is set once, at creation.
-                    differences = {part: values for part, values in differences.items() if part != "metadata"}
-                require_mendable(self.server, spec, differences)
-            self.targets[name] = _Target(spec, stored, differences, merged, created=stored is None, sources=set(fed_by[name]))
-        for name, target in self.targets.items():
-            self._open(name, target)
-
-    def _open(self, name: str, target: _Target) -> None:
-        if not self.context.check_mode:
-            if target.stored is None:
-                target.stored = create(self.server, target.spec)
-            elif target.differences:
-                target.stored = mend(self.server, target.stored, target.spec, target.differences)
-        live = None if target.stored is None else LiveCollection(self.server, target.stored)
-        target.counterpart = Counterpart(None if target.created and self.context.check_mode else live, target.spec.space)
-        if live is not None and not self.context.check_mode:
-            target.reconciler = Reconciler(live, target.spec.space, self.settings.batch_size, on_verified=self._verified)
+            target = TargetCollection(self.server, spec, existing.get(name), self.plan.is_merged(name), set(fed_by[name]))
+            target.inspect()
+            self.targets[name] = target
+        for target in self.targets.values():
+            target.open(self.settings.batch_size, self._verified, self.context.check_mode)
 
     def _verified(self, records: int) -> None:
         self.checkpoint.checkpoint.successful_chunks += records
         self.checkpoint.save(IMPORT)
 
     def _stream(self) -> None:
-        with self.progress.phase("import", 0) as importing:
+        with self.progress.phase("import") as importing:
             for batch, compared in read_ahead(self._compared()):
                 self._take(batch, compared)
                 importing.records += len(batch.records)
             for target in self.targets.values():
-                if target.reconciler is not None:
-                    target.difference = target.reconciler.finish()
-        self._require_valid(self.invalid_count, max(1, self.read), self.invalid, "What was valid is written.")
+                target.finish()
+        self._require_valid(self.quarantine, self.read, "What was valid is written.")
 
     def _compared(self) -> Iterator[tuple[TransformedBatch, ComparedBatch]]:
         """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile."""
         for batch in self.plan.batches(self.progress):
             target = self.targets.get(batch.target)
-            if target is None or target.counterpart is None:
+            if target is None:
                 raise DriftError(
-                    f"A record of {batch.source} that appeared meanwhile belongs to {batch.target!r}, which is not prepared yet. Run the same task again.", collection=batch.target
+                    f"A record of {batch.source} that appeared meanwhile belongs to {batch.target!r}, which is not prepared yet. Run the same task again.",
+                    collection=batch.target,
                 )
             taken = target.counterpart.expected_already(batch.records.ids)
             if taken:
-                raise InvalidDataError(f"Id {taken[0]!r} of {batch.source} collides in the target collection {batch.target!r}.", ids=taken[:SAMPLE_INVALID])
+                raise InvalidDataError(f"Id {taken[0]!r} of {batch.source} collides in the target collection {batch.target!r}.", ids=taken[:SAMPLE_IDS])
             target.counterpart.spare(batch.invalid_ids)
             yield batch, target.counterpart.compare(batch.records)
 
     def _take(self, batch: TransformedBatch, compared: ComparedBatch) -> None:
-        self._check_deadline()
-        target = self.targets[batch.target]
-        if batch.invalid:
-            self.invalid_count += len(batch.invalid)
-            self.invalid.extend(batch.invalid)
-            if self.settings.on_invalid == "fail":
-                self._require_valid(len(batch.invalid), len(batch.records) + len(batch.invalid), batch.invalid, "What came before this batch is written.")
+        if self.settings.until is not None and time.monotonic() > self.settings.until:
+            raise TimeoutExceededError(
+                f"The deadline passed after {self.read} of {self.progress.total} records. What was written is complete and proved; "
+                "the same task again sends the rest."
+            )
         records = len(batch.records) + len(batch.invalid)
         self.read += records
         self.batches += 1
-        if target.reconciler is None:
-            target.difference.count(compared)
-        else:
-            target.reconciler.apply(compared)
+        self.quarantine.add(batch.invalid)
+        if batch.invalid and self.settings.on_invalid == "fail":
+            self._require_valid(self.quarantine, self.read, "What came before this batch is written.")
+        self.targets[batch.target].take(compared)
         state = self.checkpoint.checkpoint
-        state.processed_chunks, state.failed_chunks, state.last_batch_index = self.read, self.invalid_count, self.batches - 1
+        state.processed_chunks, state.failed_chunks, state.last_batch_index = self.read, self.quarantine.count, self.batches - 1
         self.checkpoint.save(IMPORT)
         self.progress.advance(records)
-
-    def _check_deadline(self) -> None:
-        if self.settings.until is not None and time.monotonic() > self.settings.until:
-            raise TimeoutExceededError(
-                f"The deadline passed after {self.read} of {self.progress.total} records. What was written is complete and proved; the same task again sends the rest."
-            )
 
     def _prune(self) -> None:
         if not self.settings.prune:
             return
         for name, target in self.targets.items():
-            if target.counterpart is None or target.counterpart.actual is None:
+            pages = target.owned_surplus(self.plan)
+            if pages is None:
+                self.warnings.append(
+                    f"prune: several collections go to {name!r}, and its records do not say where they came from (no source_collection, no prefix). "
+                    "Nothing was deleted there."
+                )
                 continue
-            for page in self._owned(name, target):
-                if target.reconciler is None:
-                    target.difference.count_deleted(page)
-                else:
-                    target.reconciler.delete([page])
-
-    def _owned(self, name: str, target: _Target) -> Iterator[list[str]]:
-        """The surplus ids of a target that this migration put there."""
-        assert target.counterpart is not None and isinstance(target.counterpart.actual, LiveCollection)
-        selected = {source.name for source in self.plan.sources}
-        by_field = self.plan.transformation.states_source(name)
-        by_prefix = self.plan.transformation.on_collision == "prefix" and target.merged
-        if target.merged and not by_field and not by_prefix:
-            self.warnings.append(
-                f"prune: several collections go to {name!r}, and its records do not say where they came from (no source_collection, no prefix). Nothing was deleted there."
-            )
-            return
-        for page in target.counterpart.surplus():
-            owned = [record_id for record_id in page if self.plan.shard is None or self.plan.shard.takes(record_id)]
-            if by_field and owned:
-                texts = target.counterpart.actual.read_without_vectors(owned)
-                owned = [record_id for record_id, metadata in zip(texts.ids, texts.metadatas) if (metadata or {}).get("source_collection") in selected]
-            elif by_prefix:
-                owned = [record_id for record_id in owned if any(record_id.startswith(f"{source}:") for source in selected)]
-            if owned:
-                yield owned
+            for ids in pages:
+                target.delete(ids)
 
     def _prove(self) -> None:
-        """Every written record was read back; here the ids are listed once more, so that none is missing at the end."""
         if self.context.check_mode:
             return
         self.checkpoint.save(VERIFY)
-        with self.progress.phase("verify", 0) as phase:
-            for name, target in self.targets.items():
-                assert target.counterpart is not None and target.reconciler is not None
-                if target.difference.empty:
-                    continue
-                assert isinstance(target.counterpart.actual, LiveCollection)
-                missing = target.counterpart.missing_from(target.counterpart.actual.id_pages())
-                phase.records += target.reconciler.written
-                if missing:
-                    raise PartialError(f"Collection {name!r} of the target lacks {missing[0]!r} at the end: somebody else deletes there. Run the same task again.", ids=missing)
+        with self.progress.phase("verify") as phase:
+            for target in self.targets.values():
+                phase.records += target.prove()
         self.checkpoint.save(COMPLETE)
 
     def _outcome(self) -> Outcome:
         unsettled = [source.name for source in self.plan.sources if source.movement.unsettled]
         if unsettled:
             self.warnings.append(f"{', '.join(unsettled)}: records still appeared after the last round of reading; run the same task again to catch up.")
-        if self.invalid and not self.context.check_mode:
-            self._write_quarantine()
-        differences = [target.difference for target in self.targets.values()]
+        quarantined = self.quarantine.finish()
+        if quarantined is not None:
+            self.warnings.append(f"{self.quarantine.count} invalid records were left out; {quarantined} names them.")
+        targets = [self.targets[name] for name in sorted(self.targets)]
+        differences = [target.difference for target in targets]
         returns = {
             "migration_id": self.checkpoint.checkpoint.migration_id,
             "phases": [phase.as_dict() for phase in self.progress.phases],
             "records": {
                 "read": self.read,
-                "valid": self.read - self.invalid_count,
-                "invalid": self.invalid_count,
+                "valid": self.read - self.quarantine.count,
+                "invalid": self.quarantine.count,
                 "added": sum(difference.added for difference in differences),
                 "changed": sum(difference.changed for difference in differences),
                 "unchanged": sum(difference.unchanged for difference in differences),
                 "deleted": sum(difference.deleted for difference in differences),
             },
-            "collections": [_collection_result(name, target) for name, target in sorted(self.targets.items())],
-            "invalid_sample": _plain(self.invalid[:SAMPLE_INVALID]),
+            "collections": [target.result() for target in targets],
+            "invalid_sample": [as_dict(fault) for fault in self.quarantine.sample],
+            "invalid_reasons": self.quarantine.reasons,
+            "quarantine_file": quarantined,
             "resumed": self.checkpoint.resumed,
         }
-        diff = [
-            record_diff(name, target.difference, None if not target.created else "created", target.differences)
-            for name, target in sorted(self.targets.items())
-            if target.changed
-        ]
-        return Outcome(any(target.changed for target in self.targets.values()), self.progress.seconds, returns, diff, self.warnings)
-
-    def _write_quarantine(self) -> None:
-        name = f"quarantine_{self.checkpoint.checkpoint.migration_id.split('_', 1)[1]}.jsonl"
-        path = self.settings.quarantine_file or os.path.join(self.settings.state_directory, name)
-        lines = (json.dumps({"collection": fault.source_collection, "id": fault.id, "reasons": list(fault.reasons)}) for fault in self.invalid)
-        atomic_write(path, "".join(f"{line}\n" for line in lines).encode("ascii"))
-        self.warnings.append(f"{self.invalid_count} invalid records were left out; {path} names them.")
-
-
-def _collection_result(name: str, target: _Target) -> dict[str, Any]:
-    difference = target.difference
-    return {
-        "name": name,
-        "sources": sorted(target.sources),
-        "created": target.created,
-        "added": difference.added,
-        "changed": difference.changed,
-        "unchanged": difference.unchanged,
-        "deleted": difference.deleted,
-    }
-
-
-def _by_reason(sample: Sequence[Invalid]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for fault in sample:
-        for reason in fault.reasons:
-            kind = getattr(reason, "kind", str(reason))
-            counts[kind] = counts.get(kind, 0) + 1
-    return counts
-
-
-def _plain(faults: Sequence[Invalid]) -> list[dict[str, Any]]:
-    return [{"collection": fault.source_collection, "id": fault.id, "reasons": [str(reason) for reason in fault.reasons]} for fault in faults[:SAMPLE_INVALID]]
+        changed = [target for target in targets if target.changed]
+        return Outcome(bool(changed), self.progress.seconds, returns, [target.diff() for target in changed], self.warnings)
 
 
 def _ratio(value: float) -> float:

@@ -30,7 +30,8 @@ def select_collections(
         unknown = sorted(set(names) - set(stored))
         if unknown:
             raise UsageError(
-                f"{server.endpoint.identity} has no collection {', '.join(map(repr, unknown))}. It has: {', '.join(map(repr, sorted(stored))) or 'none'}.", collections=unknown
+                f"{server.endpoint.identity} has no collection {', '.join(map(repr, unknown))}. It has: {', '.join(map(repr, sorted(stored))) or 'none'}.",
+                collections=unknown,
             )
         chosen = sorted(set(names))
     return [LiveCollection(server, stored[name], throttle, page) for name in chosen]
@@ -51,7 +52,11 @@ def make_plan(
     """Parse the rules and choose the source collections; UsageError for rules that cannot work."""
     everything = select_collections(source, None, throttle)
     chosen = everything if collections is None else select_collections(source, collections, throttle)
-    transformation = Transformation(
-        parse_schema(schema), parse_routes(routes), parse_corrections(corrections), on_collision, [collection.name for collection in everything]
-    )
+    names = [collection.name for collection in everything]
+    corrected = parse_corrections(corrections)
+    strangers = sorted(set(corrected or {}) - set(names))
+    if strangers:
+        words = ", ".join(map(repr, strangers))
+        raise UsageError(f"corrections names collections that {source.endpoint.identity} does not have: {words}.", collections=strangers)
+    transformation = Transformation(parse_schema(schema), parse_routes(routes), corrected, on_collision, names)
     return MigrationPlan(chosen, transformation, target.capabilities, shard)

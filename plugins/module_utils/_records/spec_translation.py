@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from .._libraries import np
 from .._server.capabilities import Capabilities
@@ -16,7 +16,13 @@ from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .collection_spec import SPACES, CollectionSpec
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 SPACE_KEY = "hnsw:space"
+PROBED_RECORDS = 10
+# Lengths between which the distances are neither lost in float32 nor alike.
+SHORTEST_TOLD_APART, LONGEST_TOLD_APART = 0.05, 1e6
 # Before 1.0, index settings are part of the collection's metadata, under these names.
 METADATA_KEYS = {
     "hnsw:construction_ef": "ef_construction",
@@ -59,24 +65,34 @@ def read_spec(server: Server, stored: StoredCollection) -> CollectionSpec:
 def measured_space(server: Server, collection_id: str) -> Optional[str]:
     """The distance by which a collection ranks, found by asking it for a neighbour; None if that cannot be told."""
     try:
-        sample = server.get(collection_id, ("embeddings",), limit=1, offset=0)
-        vectors = sample.get("embeddings") or []
-        if not vectors or vectors[0] is None:
+        sample = server.get(collection_id, ("embeddings",), limit=PROBED_RECORDS, offset=0)
+        vector = _usable(sample.get("embeddings") or [])
+        if vector is None:
             return None
         # Twice the vector: the same direction, another length, so that the three distances differ even for unit vectors.
-        asked = np.asarray([vectors[0]], dtype=np.float64) * 2
-        answer = server.query(collection_id, asked, 1, ("distances", "embeddings"))
+        asked = 2 * vector
+        answer = server.query(collection_id, asked[np.newaxis], 1, ("distances", "embeddings"))
         found = np.asarray(answer["embeddings"][0][0], dtype=np.float64)
         distance = float(answer["distances"][0][0])
     except (StatusError, TypeError, ValueError, IndexError, KeyError):
         return None
-    query = asked[0]
-    lengths = float(np.linalg.norm(query) * np.linalg.norm(found))
-    product = float(query @ found)
-    candidates = {"l2": float(((query - found) ** 2).sum()), "ip": 1.0 - product, "cosine": 1.0 - product / lengths if lengths else float("nan")}
-    errors = {space: abs(distance - value) / max(1.0, abs(value)) for space, value in candidates.items() if value == value}
-    fitting = [space for space, error in errors.items() if error < 1e-3]
+    lengths = float(np.linalg.norm(asked) * np.linalg.norm(found))
+    if not lengths or not np.isfinite(lengths) or not np.isfinite(distance):
+        return None
+    product = float(asked @ found)
+    candidates = {"l2": float(((asked - found) ** 2).sum()), "ip": 1.0 - product, "cosine": 1.0 - product / lengths}
+    fitting = [space for space, value in candidates.items() if abs(distance - value) < 1e-3 * max(1.0, abs(value))]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _usable(rows: list[Any]) -> Optional[NDArray[np.float64]]:
+    """The first vector whose distances to its double tell the spaces apart."""
+    for row in rows:
+        if row is not None and None not in row:
+            vector: NDArray[np.float64] = np.asarray(row, dtype=np.float64)
+            if SHORTEST_TOLD_APART < float(np.linalg.norm(vector)) < LONGEST_TOLD_APART:
+                return vector
+    return None
 
 
 def held_spec(spec: CollectionSpec, capabilities: Capabilities) -> CollectionSpec:

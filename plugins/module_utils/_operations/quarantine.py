@@ -1,0 +1,66 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""The records that a migration leaves out, written to a file, however many there are."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import IO, Any, Optional, Sequence
+
+from .._errors import DiskError
+from .._schema.invalid import InvalidTally
+from .._schema.transformation import Invalid
+
+
+class Quarantine(InvalidTally):
+    """Takes invalid records as they are found. With a path, each becomes a line of JSON there; the file appears when all are known.
+
+    A line holds `source_collection`, `id` and `reasons`.
+    """
+
+    def __init__(self, path: Optional[str]) -> None:
+        super().__init__()
+        self._path = path
+        self._partial = ""
+        self._file: Optional[IO[str]] = None
+
+    def add(self, invalid: Sequence[Invalid]) -> None:
+        super().add(invalid)
+        if invalid and self._path is not None:
+            self._write(self._path, invalid)
+
+    def finish(self) -> Optional[str]:
+        """Make the file visible; its path, or None where nothing was written."""
+        if self._file is None or self._path is None:
+            return None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._partial, self._path)
+        return self._path
+
+    def close(self) -> None:
+        """Give up an unfinished file."""
+        if self._file is not None and not self._file.closed:
+            self._file.close()
+            os.unlink(self._partial)
+
+    def _write(self, path: str, invalid: Sequence[Invalid]) -> None:
+        try:
+            if self._file is None:
+                self._partial = f"{path}.{os.getpid()}.partial"
+                descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+                self._file = os.fdopen(descriptor, "w", encoding="ascii")
+            for fault in invalid:
+                self._file.write(json.dumps(as_dict(fault), sort_keys=True) + "\n")
+        except OSError as error:
+            raise DiskError(f"The quarantine file {path} cannot be written: {error.strerror}.", path=path) from None
+
+
+def as_dict(fault: Invalid) -> dict[str, Any]:
+    """An invalid record as results and quarantine files show it."""
+    return {"source_collection": fault.source_collection, "id": fault.id, "reasons": [str(reason) for reason in fault.reasons]}

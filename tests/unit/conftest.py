@@ -7,16 +7,22 @@
 What is needed is a directory with the collection's path in it: `make setup` makes one, without it a temporary one serves. Ansible's
 loader is given that directory where there is one; elsewhere Python's namespace packages do. Under ansible-test the collection is
 importable before this file is read.
+
+Hypothesis has no deadline for an example, which says more about the machine's load than about the code; CI draws the same examples
+each time, so that a failure there is the change's and not the draw's.
 """
 
 from __future__ import annotations
 
 import atexit
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from hypothesis import HealthCheck, settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 IN_TREE = Path("ansible_collections", "infrafabric", "chromadb")
@@ -43,3 +49,7 @@ def make_collection_importable() -> None:
 
 
 make_collection_importable()
+settings.register_profile(
+    "checkout", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI")), print_blob=True
+)
+settings.load_profile("checkout")

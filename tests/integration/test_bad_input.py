@@ -17,21 +17,28 @@ import pytest
 
 from tests.support import trap_data
 from tests.support.case import Case
-from tests.support.chroma_server import free_port
+from tests.support.chroma_server import ChromaServer, free_port
 from tests.support.counting_proxy import CountingProxy
-from tests.support.raw import Record
+from tests.support.raw import RawChroma, Record
 from tests.support.run_module import run_module
 from tests.support.trap_data import CollectionData
 
 RECORDS = [Record("r%d" % n, row, "r", {"n": n}) for n, row in enumerate(trap_data.vectors(20))]
 
 
+@pytest.fixture(scope="module")
+def places(source_server: ChromaServer, target_server: ChromaServer) -> tuple[RawChroma, RawChroma]:
+    """A source and a target with records. All tests here share them, since none may write to them."""
+    source, target = (RawChroma(server.url).fresh_database("bad") for server in (source_server, target_server))
+    trap_data.write(source, CollectionData("things", RECORDS))
+    trap_data.write(target, CollectionData("things", RECORDS[:10]))
+    return source, target
+
+
 @pytest.fixture
-def filled(case: Case, source_proxy: CountingProxy, target_proxy: CountingProxy) -> Iterator[Case]:
-    """A source and a target with records, seen by proxies; at the end nothing must have been written to either."""
-    trap_data.write(case.source, CollectionData("things", RECORDS))
-    trap_data.write(case.target, CollectionData("things", RECORDS[:10]))
-    yield case.through(source_proxy, target_proxy)
+def filled(places: tuple[RawChroma, RawChroma], source_proxy: CountingProxy, target_proxy: CountingProxy, tmp_path: Path) -> Iterator[Case]:
+    """The two, seen by proxies; at the end nothing must have been written to either."""
+    yield Case(*places, tmp_path).through(source_proxy, target_proxy)
     for proxy in (source_proxy, target_proxy):
         # A server that is asked whether it takes writes is asked for a collection that cannot be.
         assert [seen for seen in proxy.writes if seen.status != 404] == []

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from tests.support import trap_data
@@ -17,15 +18,13 @@ from tests.support.run_module import ansible, ansible_playbook
 TASKS = """
 - hosts: localhost
   gather_facts: false
-  module_defaults:
-    group/infrafabric.chromadb.chromadb:
-      directory: "{{ store }}"
   tasks:
     - name: Save the target
       infrafabric.chromadb.snapshot:
         url: "{{ target.url }}"
         tenant: "{{ target.tenant }}"
         database: "{{ target.database }}"
+        directory: "{{ store }}"
         name: before
     - name: Copy everything
       infrafabric.chromadb.migrate:
@@ -70,7 +69,10 @@ def test_playbook_copies_proves_and_is_idempotent(case: Case, tmp_path: Path) ->
     playbook, variables = tmp_path / "copy.yml", tmp_path / "vars.json"
     playbook.write_text(TASKS)
     variables.write_text(
-        json.dumps({"source": case.source.endpoint, "target": case.target.endpoint, "store": str(case.store), "state": str(case.state)})
+        json.dumps({
+            "source": case.source.endpoint, "target": case.target.endpoint, "store": str(case.store), "state": str(case.state),
+            "ansible_python_interpreter": sys.executable,
+        })
     )
     arguments = ["-i", "localhost,", "-c", "local", "-e", "@%s" % variables, str(playbook)]
 

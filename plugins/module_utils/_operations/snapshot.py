@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional, Sequence
 
-from .._archive.catalogue import find_named
-from .._archive.manifest import Consistency, Manifest, ServerIdentity
+from .._archive.catalogue import LATEST, VERIFIED, choose_snapshot, find_named, find_snapshots
+from .._archive.manifest import Consistency, Manifest, ServerIdentity, load_manifest
+from .._archive.reader import Snapshot, open_snapshot
 from .._archive.retention import delete_snapshot, prune
 from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store, remove_partials
 from .._archive.verify import require_sound
@@ -22,9 +24,11 @@ from .._endpoint import Endpoint
 from .._errors import DriftError, UsageError
 from .._files import require_free_space
 from .._lock import store_lock
+from .._records.compare import BITS, UNCHANGED, ComparedBatch, Counterpart
 from .._records.digest import CollectionDigest
 from .._records.live import LiveCollection
 from .._records.read_ahead import read_ahead
+from .._records.record_batch import RecordBatch
 from .._server.probe import connect
 from .._server.server import Server
 from .outcome import Context, Outcome
@@ -63,7 +67,7 @@ def snapshot(
     context: Context,
 ) -> Outcome:
     """Make a snapshot exist (or, with `state: absent`, be gone)."""
-    _refuse_what_is_missing(method, data_directory, base, encryption_key_file)
+    _refuse_what_is_missing(method, data_directory, encryption_key_file)
     if name == SAFETY_NAME:
         raise UsageError(f"The name {SAFETY_NAME!r} is kept for the snapshots that a rollback takes first; choose another one.")
     if state == "absent":
@@ -84,7 +88,8 @@ def snapshot(
             return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
         with store_lock(directory, "snapshot"):
             remove_partials(store)
-            manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context)
+            below = _base(store, base, identity)
+            manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below)
             pruned = prune(store, retention_days=retention_days, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
         outcome = _outcome(True, store, manifest, context)
         outcome.warnings.extend(pruned.warnings)
@@ -103,15 +108,19 @@ def write_snapshot(
     require_consistent: bool,
     verify: bool,
     context: Context,
+    base: Optional[Manifest] = None,
 ) -> Manifest:
-    """Read the chosen collections into a new archive. The caller holds the store's lock."""
+    """Read the chosen collections into a new archive; with a base, what differs from it. The caller holds the store's lock."""
     started = datetime.now(timezone.utc)
     snapshot_id = new_snapshot_id(store, name, started)
     moved: dict[str, list[str]] = {}
-    with audited(store.directory, "snapshot", snapshot_id=snapshot_id) as entry, ArchiveWriter(store, snapshot_id) as writer:
+    with ExitStack() as stack:
+        entry = stack.enter_context(audited(store.directory, "snapshot", snapshot_id=snapshot_id))
+        below = None if base is None else stack.enter_context(open_snapshot(store, base.snapshot_id))
+        writer = stack.enter_context(ArchiveWriter(store, snapshot_id, base=base))
         entry.collections_affected = [collection.name for collection in chosen]
         for collection in chosen:
-            taken = _copy(collection, writer, context)
+            taken = _copy(collection, writer, below, context)
             if require_consistent:
                 taken.moved.extend(_second_reading(collection, taken, context))
             if taken.moved:
@@ -135,18 +144,43 @@ def write_snapshot(
             )
 
 
-def _copy(collection: LiveCollection, writer: ArchiveWriter, context: Context) -> _Taken:
+def _copy(collection: LiveCollection, writer: ArchiveWriter, base: Optional[Snapshot], context: Context) -> _Taken:
     digest = CollectionDigest()
+    known = None
+    if base is not None and collection.name in base.manifest.values["collections"]:
+        known = Counterpart(base.record_set(collection.name), BITS)
     writer.begin_collection(collection.spec)
     with context.progress.phase("export") as phase:
         for batch in read_ahead(collection.batches()):
             digest.add(batch)
-            writer.add(batch)
+            writer.add(batch if known is None else _differing(known.compare(batch)))
             phase.records += len(batch)
             context.progress.advance(len(batch))
+        if known is not None:
+            for gone in known.surplus():
+                writer.delete(gone)
+            known.close()
     taken = _Taken(digest.hexdigest(), digest.records, list(collection.movement.ids))
     writer.end_collection(taken.digest, taken.records)
     return taken
+
+
+def _differing(compared: ComparedBatch) -> RecordBatch:
+    return compared.expected.select([row for row, status in enumerate(compared.status) if status != UNCHANGED])
+
+
+def _base(store: SnapshotStore, base: Optional[str], server: ServerIdentity) -> Optional[Manifest]:
+    """The snapshot that a new one is stored against. The first one of a server has none, whatever `base: latest` says."""
+    if base in (None, "none"):
+        return None
+    own = [found.manifest for found in find_snapshots(store) if found.manifest is not None and found.manifest.server == server]
+    if base == LATEST and not any(manifest.name != SAFETY_NAME and manifest.status == VERIFIED for manifest in own):
+        return None
+    manifest = load_manifest(store, choose_snapshot(store, base, server=server))
+    if manifest.server != server:
+        raise UsageError(f"base: {manifest.snapshot_id} is a snapshot of {manifest.server.text}, not of {server.text}.")
+    require_sound(store, manifest.snapshot_id)
+    return manifest
 
 
 def _second_reading(collection: LiveCollection, taken: _Taken, context: Context) -> list[str]:
@@ -191,10 +225,8 @@ def _diff(name: str, records: int, collections: int) -> dict[str, Any]:
     return {"before_header": name, "after_header": name, "before": "absent\n", "after": f"{records} records in {collections} collections\n"}
 
 
-def _refuse_what_is_missing(method: str, data_directory: Optional[str], base: Optional[str], encryption_key_file: Optional[str]) -> None:
+def _refuse_what_is_missing(method: str, data_directory: Optional[str], encryption_key_file: Optional[str]) -> None:
     if method != "records" or data_directory is not None:
         raise UsageError("method: files (with data_directory) is not available yet; use method: records.")
-    if base not in (None, "none"):
-        raise UsageError("base: incremental snapshots are not available yet; use base: none.")
     if encryption_key_file is not None:
         raise UsageError("encryption_key_file: encrypted snapshots are not available yet.")

@@ -27,6 +27,9 @@ EMBEDDING, DOCUMENT, URI, METADATA = "embedding", "document", "uri", "metadata"
 # Chroma returns the vectors of a cosine collection up to 4 ULP from what it was given (measured, 0.4.24 to 1.5.9).
 COSINE_TOLERANCE = 1e-6
 
+# In place of a distance: vectors are equal bit for bit, whatever the collection ranks by.
+BITS = "bits"
+
 SAMPLE_IDS = 10
 
 

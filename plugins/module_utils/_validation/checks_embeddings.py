@@ -37,7 +37,8 @@ class EmbeddingsCheck:
 
     def observe(self, subject: Subject, source: str, batch: ComparedBatch) -> None:
         expected, actual = batch.expected, batch.actual
-        self._expected += len(expected) if expected.embedded is None else int(expected.embedded.sum())
+        if expected.dimension:
+            self._expected += len(expected) if expected.embedded is None else int(expected.embedded.sum())
         if not batch.rows:
             return
         left = np.fromiter(batch.rows.keys(), dtype=np.intp, count=len(batch.rows))

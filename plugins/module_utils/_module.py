@@ -31,6 +31,10 @@ class ChromaModule(AnsibleModule):  # type: ignore[misc]
         result.setdefault("failure_class", UsageError.failure_class)
         super().fail_json(msg, **result)
 
+    def add_path_info(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return what the operation returns: Ansible would add a file's owner, mode, size and state to everything that has a `path`."""
+        return kwargs
+
 
 def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, **rules: Any) -> None:
     """Run an operation as a module and exit.

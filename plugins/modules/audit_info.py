@@ -12,7 +12,7 @@ short_description: Read the audit log of a store, and verify its chain
 version_added: 1.0.0
 author: InfraFabric (@infrafabric)
 description:
-  - Reads the entries that the other modules left in the audit log, newest first.
+  - Reads the entries that the other modules left in the audit log, oldest first.
   - Every entry holds the checksum of the one before. The module says whether this chain is whole.
   - It needs no server.
 extends_documentation_fragment:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entries:
-  description: The entries, newest first.
+  description: The entries, oldest first. Each operation has one for its begin and one for its end.
   type: list
   elements: dict
   returned: success
@@ -124,6 +124,11 @@ entries:
       type: str
       returned: success
       sample: ""
+    prev_sha256:
+      description: The checksum of the entry before.
+      type: str
+      returned: success
+      sample: 4d1f6a0c9e8b7a6d5c4b3a2f1e0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a4f3e2d
     details:
       description: What else is worth keeping, for example the id of the safety snapshot.
       type: dict
@@ -140,6 +145,12 @@ chain_intact:
   type: bool
   returned: success
   sample: true
+problems:
+  description: What is wrong with the log, in sentences. They are warnings, too.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 seconds:
   description: How long it took.
   type: float

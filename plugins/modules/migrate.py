@@ -44,7 +44,9 @@ options:
       - skip
     default: fail
   quarantine_file:
-    description: A file for the records that were left out, one line of JSON for each with its reasons.
+    description:
+      - A file for the records that were left out, one line of JSON for each with its reasons.
+      - Without it, a file in O(state_directory).
     type: path
   min_valid_ratio:
     description: The part of all records that must be valid. If it is less, nothing is written.
@@ -266,7 +268,7 @@ invalid_sample:
   elements: dict
   returned: success, and when the module fails because of them
   contains:
-    collection:
+    source_collection:
       description: The source collection that the record is in.
       type: str
       returned: success
@@ -283,6 +285,16 @@ invalid_sample:
       returned: success
       sample:
         - language must be one of en, es, es_en
+invalid_reasons:
+  description: How many records were not accepted for each kind of reason.
+  type: dict
+  returned: success
+  sample: {}
+quarantine_file:
+  description: The file that names the records that were left out. None when there are none, and in check mode.
+  type: str
+  returned: success
+  sample: /var/lib/chromadb/state/quarantine.jsonl
 resumed:
   description: Whether an earlier run had been interrupted, and this one continued it.
   type: bool

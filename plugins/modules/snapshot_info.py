@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - infrafabric.chromadb.attributes.reads
 options:
   snapshot_id:
-    description: The id of the one snapshot to look at, or V(latest). Without it, all of them. One that is not there is a failure.
+    description: The id of the one snapshot to look at. Without it, all of them. One that is not there is a failure.
     type: str
   verify:
     description:
@@ -51,7 +51,8 @@ EXAMPLES = r"""
 
 - name: Read every byte of the newest one
   infrafabric.chromadb.snapshot_info:
-    snapshot_id: latest
+    directory: /var/lib/chromadb/snapshots
+    snapshot_id: "{{ store.snapshots[0].snapshot_id }}"
     verify: full
 """
 
@@ -82,12 +83,28 @@ snapshots:
       type: str
       returned: success
       sample: verified
+    path:
+      description: Its archive.
+      type: str
+      returned: success
+      sample: /var/lib/chromadb/snapshots/snapshots/snapshot_20260102_030405_before_upgrade.tar.gz
     problems:
       description: What is wrong with it, in sentences. Empty when nothing is.
       type: list
       elements: str
       returned: success
       sample: []
+    failure_class:
+      description: The failure class that using it would have, V(integrity) or V(unsafe_archive). None when nothing is wrong with it.
+      type: str
+      returned: success
+      sample: integrity
+orphans:
+  description: Archives and other files in the store that belong to no snapshot, in sentences. They are warnings, too.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 seconds:
   description: How long it took.
   type: float

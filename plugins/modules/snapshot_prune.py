@@ -61,12 +61,27 @@ deleted:
   sample:
     - snapshot_20251220_030405
 kept:
-  description: The ids of the snapshots that are left.
+  description: The snapshots that are left, newest first.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    snapshot_id:
+      description: The id of the snapshot.
+      type: str
+      returned: success
+      sample: snapshot_20260102_030405_before_upgrade
+    reason:
+      description: Why it is kept.
+      type: str
+      returned: success
+      sample: it is pinned
+leftovers:
+  description: Files of interrupted runs that were deleted as well, in check mode would be.
   type: list
   elements: str
   returned: success
-  sample:
-    - snapshot_20260102_030405_before_upgrade
+  sample: []
 seconds:
   description: How long it took.
   type: float

@@ -312,13 +312,13 @@ failure_class:
   sample: invalid_data
 """
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import endpoints, progress, transformation
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import ArgumentSpec, endpoints, progress, transformation
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.migrate import migrate
 
 
 def main() -> None:
-    options = {
+    options: ArgumentSpec = {
         "on_collision": {"type": "str", "choices": ["fail", "prefix"], "default": "fail"},
         "on_invalid": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
         "quarantine_file": {"type": "path"},

@@ -202,13 +202,13 @@ failure_class:
   sample: integrity
 """
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import endpoint, progress, store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import ArgumentSpec, endpoint, progress, store
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.rollback import rollback
 
 
 def main() -> None:
-    options = {
+    options: ArgumentSpec = {
         "snapshot_id": {"type": "str"},
         "point_in_time": {"type": "str"},
         "collections": {"type": "list", "elements": "str"},

@@ -230,13 +230,13 @@ failure_class:
   sample: disk
 """
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import endpoint, progress, store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import ArgumentSpec, endpoint, progress, store
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot import snapshot
 
 
 def main() -> None:
-    options = {
+    options: ArgumentSpec = {
         "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "name": {"type": "str"},
         "collections": {"type": "list", "elements": "str"},

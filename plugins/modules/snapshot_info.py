@@ -117,13 +117,13 @@ failure_class:
   sample: disk
 """
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import ArgumentSpec, store
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_info import snapshot_info
 
 
 def main() -> None:
-    options = {
+    options: ArgumentSpec = {
         "snapshot_id": {"type": "str"},
         "verify": {"type": "str", "choices": ["none", "manifest", "full"], "default": "manifest"},
         "expected_manifest_sha256": {"type": "str"},

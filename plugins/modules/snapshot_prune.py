@@ -94,13 +94,13 @@ failure_class:
   sample: disk
 """
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import ArgumentSpec, store
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_prune import snapshot_prune
 
 
 def main() -> None:
-    options = {
+    options: ArgumentSpec = {
         "retention_days": {"type": "int", "default": 7},
         "keep_min": {"type": "int", "default": 1},
         "keep_max": {"type": "int"},

@@ -257,7 +257,7 @@ failure_class:
   sample: unreachable
 """
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import endpoints, progress, transformation
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spec import ArgumentSpec, endpoints, progress, transformation
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.validate import validate
 
@@ -279,7 +279,7 @@ def main() -> None:
     }
     query = {"text": {"type": "str"}, "embedding": {"type": "list", "elements": "float"}, "collection": {"type": "str"}}
     sample = {"size": {"type": "int"}, "seed": {"type": "int", "default": 0}}
-    options = {
+    options: ArgumentSpec = {
         "queries": {
             "type": "list",
             "elements": "dict",

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import choose_snapshot
-from .._archive.manifest import ServerIdentity
+from .._archive.manifest import ServerIdentity, parse_moment
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
 from .._archive.verify import require_sound
-from .._audit import audited
+from .._audit import COMPLETED, audited, read_audit
 from .._endpoint import Endpoint
 from .._errors import DriftError, UsageError
 from .._lock import server_lock, store_lock
@@ -84,14 +84,18 @@ def rollback(
         stack.callback(run.close)
         run.compare(collections)
         rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
+        guard = _cutover_since(store, snapshot, endpoint) if run.changed else None
+        if guard and not discard_new_writes:
+            words = (
+                f"A cutover to {endpoint.identity} was completed at {guard}, after {chosen} was taken: records that it has accepted since would be lost. "
+                "Use discard_new_writes: true if that is meant; they are saved in a safety snapshot first."
+            )
+            if not context.check_mode:
+                raise DriftError(words)
+            run.warnings.append(words)
         if run.changed and not context.check_mode:
-            guard = _new_writes(store, snapshot, endpoint)
-            if guard and not discard_new_writes:
-                raise DriftError(
-                    f"A cutover to {endpoint.identity} was completed at {guard}, after {chosen} was taken: records that it has accepted since would be lost. "
-                    "Use discard_new_writes: true if that is meant; they are saved in a safety snapshot first.",
-                )
             with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
+                entry.details["server"] = endpoint.identity
                 entry.collections_affected = run.affected
                 if safety_snapshot or guard:
                     entry.details["safety_snapshot_id"] = run.save(identity)
@@ -196,6 +200,14 @@ class _Rollback:
         return shown + [record_diff(extra.stored.name, Difference(deleted=extra.records), "deleted", {}) for extra in self.extras]
 
 
-def _new_writes(store: SnapshotStore, snapshot: Snapshot, endpoint: Endpoint) -> Optional[str]:
-    """When a cutover to this database was completed after the snapshot was taken, or None."""
-    return None
+def _cutover_since(store: SnapshotStore, snapshot: Snapshot, endpoint: Endpoint) -> Optional[str]:
+    """When a cutover to this database was completed after the snapshot was taken and not taken back since, or None."""
+    cutover = None
+    for entry in read_audit(store.directory).entries:
+        if entry.get("status") != COMPLETED or (entry.get("details") or {}).get("server") != endpoint.identity:
+            continue
+        if entry["action"] == "cutover" and parse_moment(entry["timestamp"]) >= snapshot.manifest.timestamp:
+            cutover = str(entry["timestamp"])
+        elif entry["action"] in ("cutover_undone", "rollback"):
+            cutover = None
+    return cutover

@@ -19,7 +19,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from .._errors import IntegrityError, UnsafeArchiveError
+from .._errors import IntegrityError, OperationError, UnsafeArchiveError
 from .._files import create_file, disk_errors, write_all
 
 BLOCK = 512
@@ -76,7 +76,12 @@ class ContainerWriter:
         self._plain_bytes = 0
         with disk_errors(path, "create"):
             self._descriptor: int | None = create_file(path)
-        self._write(GZIP_HEADER)
+        try:
+            self._write(GZIP_HEADER)
+        except OperationError:
+            self.close()
+            os.unlink(path)
+            raise
 
     def add(self, name: str, data: bytes, level: int = TEXT_LEVEL, rows: int | None = None) -> None:
         if len(data) > MAX_ENTRY:

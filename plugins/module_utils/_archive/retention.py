@@ -90,12 +90,14 @@ class _Plan:
         self._found = found
         self._reasons: dict[str, str] = {}
         self._warnings: list[str] = []
+        self._future: set[str] = set()
         known = {snapshot.snapshot_id for snapshot in found} | {snapshot.manifest.name for snapshot in found if snapshot.manifest}
         self._warnings += [f"The pinned snapshot {pin} is not there." for pin in sorted(pins) if pin not in known]
         for snapshot in found:
             if snapshot.snapshot_id in pins or (snapshot.manifest and snapshot.manifest.name in pins):
                 self._keep(snapshot, "pinned")
-            elif _taken(snapshot) > now + CLOCK_TOLERANCE:
+            if _taken(snapshot) > now + CLOCK_TOLERANCE:
+                self._future.add(snapshot.snapshot_id)
                 self._keep(snapshot, "from the future")
                 self._warnings.append(f"{snapshot.snapshot_id} is from the future ({_taken(snapshot).isoformat()}), so a clock is or was wrong. It stays.")
         for group in self.groups():
@@ -110,10 +112,13 @@ class _Plan:
                 self._keep(snapshot, "not old enough")
 
     def groups(self) -> list[list[FoundSnapshot]]:
-        """The verified snapshots of each server, newest first; a rollback's safety snapshots by themselves, so that they displace no other."""
+        """The verified snapshots of each server, newest first; a rollback's safety snapshots by themselves, so that they displace no other.
+
+        Those from the future are not counted: whether they are the newest, nobody knows.
+        """
         servers: dict[tuple[str, bool], list[FoundSnapshot]] = {}
         for snapshot in sorted(self._found, key=_taken, reverse=True):
-            if snapshot.manifest is not None and _is_verified(snapshot):
+            if snapshot.manifest is not None and _is_verified(snapshot) and snapshot.snapshot_id not in self._future:
                 key = (snapshot.manifest.server.text, snapshot.manifest.name == SAFETY_NAME)
                 servers.setdefault(key, []).append(snapshot)
         return list(servers.values())

@@ -1,0 +1,221 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The audit log: written before and after, by everybody at once, and every later change of it is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils import _audit, _operation_log
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import append_audit, audited, people, read_audit
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, IntegrityError, UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operation_log import OperationLog
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.audit_info import audit_info
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
+
+# The fields of an audit line that the original system had, and those that this one adds.
+FIELDS = {
+    "timestamp", "action", "snapshot_id", "status", "trigger", "user", "rollback_type", "duration_seconds", "collections_affected", "error_message",
+    "rollback_success",
+} | {"become_user", "controller", "run_id", "dry_run", "reason", "details", "prev_sha256"}  # fmt: skip
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return str(tmp_path)
+
+
+@pytest.fixture
+def path(directory):
+    return os.path.join(directory, "logs", "rollback_audit.jsonl")
+
+
+def statuses(directory):
+    return [entry["status"] for entry in read_audit(directory).entries]
+
+
+def test_initiated_before_the_first_effect_and_the_outcome_after(directory, path):
+    with audited(directory, "rollback", snapshot_id="snapshot_20250101_000000", trigger="automatic", rollback_type="full", reason="because") as entry:
+        assert statuses(directory) == ["initiated"]
+        entry.collections_affected = ["a", "b"]
+        entry.progress("rolling_back")
+        entry.rollback_success = True
+    trail = read_audit(directory)
+    assert [line["status"] for line in trail.entries] == ["initiated", "rolling_back", "completed"]
+    assert trail.chain_intact
+    assert trail.problems == []
+    last = trail.entries[-1]
+    assert set(last) == FIELDS
+    assert (last["trigger"], last["rollback_type"], last["reason"], last["dry_run"]) == ("automatic", "full", "because", False)
+    assert (last["collections_affected"], last["rollback_success"], last["error_message"]) == (["a", "b"], True, None)
+    assert last["duration_seconds"] >= 0
+    assert len({line["run_id"] for line in trail.entries}) == 1
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
+
+
+def test_a_failure_is_written_and_goes_on(directory):
+    with pytest.raises(IntegrityError), audited(directory, "rollback", rollback_type="partial", run_id="mine", dry_run=True):
+        raise IntegrityError("the archive is damaged")
+    last = read_audit(directory).entries[-1]
+    assert (last["status"], last["error_message"], last["rollback_success"]) == ("failed", "the archive is damaged", False)
+    assert (last["run_id"], last["dry_run"], last["details"]) == ("mine", True, {"failure_class": "integrity"})
+    with pytest.raises(KeyboardInterrupt), audited(directory, "snapshot"):
+        raise KeyboardInterrupt
+    last = read_audit(directory).entries[-1]
+    assert (last["status"], last["error_message"], last["rollback_success"]) == ("failed", "KeyboardInterrupt", None)
+
+
+def test_without_an_audit_line_nothing_is_done(directory):
+    with open(os.path.join(directory, "logs"), "w"):
+        pass
+    effects = []
+    with pytest.raises(UsageError, match="logs"), audited(directory, "rollback"):
+        effects.append(1)
+    assert effects == []
+
+
+def write_lines(directory, count):
+    for number in range(count):
+        with audited(directory, "rollback", run_id=str(number)):
+            pass
+
+
+@pytest.mark.parametrize("line", range(6))
+@pytest.mark.parametrize("edit", ["changed", "removed", "swapped", "rubbish"])
+def test_what_is_changed_later_breaks_the_chain_at_its_line(directory, path, line, edit):
+    write_lines(directory, 3)
+    with open(path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
+    if edit == "changed":
+        lines[line] = lines[line].replace(b'"user":"', b'"user":"not-')
+    elif edit == "removed":
+        del lines[line]
+    elif edit == "swapped":
+        lines[line - 1], lines[line] = lines[line], lines[line - 1]
+    else:
+        lines[line] = b"\xff{\n"
+    with open(path, "wb") as file:
+        file.writelines(lines)
+    trail = read_audit(directory)
+    if line == 5 and edit in ("changed", "removed"):
+        # Of the very last line only a copy elsewhere could tell.
+        assert trail.chain_intact
+        return
+    assert not trail.chain_intact
+    assert any(f"Line {number} " in trail.problems[0] for number in range(max(1, line), line + 3))
+
+
+def test_a_torn_last_line_is_tolerated_and_the_chain_goes_on(directory, path):
+    write_lines(directory, 2)
+    with open(path, "rb") as file:
+        data = file.read()
+    begin = data[:-1].rfind(b"\n") + 1
+    for length in (begin, begin + 1, begin + 50, len(data) - 1):
+        with open(path, "wb") as file:
+            file.write(data[:length])
+        trail = read_audit(directory)
+        assert (len(trail.entries), trail.chain_intact) == (3, True)
+        write_lines(directory, 1)
+        trail = read_audit(directory)
+        assert (len(trail.entries), trail.chain_intact) == (5, True)
+        assert trail.entries[3].get("after_torn_line", False) == (length > begin)
+
+
+def test_many_processes_append_one_chain(directory):
+    children = []
+    for child in range(8):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                for number in range(10):
+                    with audited(directory, "rollback", run_id=f"{child}-{number}"):
+                        pass
+                code = 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 8
+    trail = read_audit(directory)
+    assert trail.chain_intact
+    assert len(trail.entries) == 160
+    assert len({entry["run_id"] for entry in trail.entries}) == 80
+
+
+def test_what_comes_from_outside_stays_on_its_line(directory, path):
+    with audited(directory, "rollback", reason='two\nlines\r"quoted" \u2028') as entry:
+        entry.collections_affected = ["evil\n{}"]
+    with open(path, "rb") as file:
+        assert len(file.read().splitlines()) == 2
+    assert read_audit(directory).entries[-1]["collections_affected"] == ["evil\n{}"]
+
+
+def test_who_it_was(monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "alice")
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 22")
+    monkeypatch.setattr(_audit, "_user_name", lambda uid: "root")
+    assert people() == {"user": "alice", "become_user": "root", "controller": "192.0.2.7"}
+    monkeypatch.delenv("SUDO_USER")
+    monkeypatch.delenv("SSH_CONNECTION")
+    monkeypatch.delenv("SSH_CLIENT", raising=False)
+    monkeypatch.delenv("DOAS_USER", raising=False)
+    monkeypatch.setattr(_audit, "_login_name", lambda: None)
+    assert people() == {"user": "root", "become_user": None, "controller": None}
+
+
+def test_an_audit_log_is_not_written_through_a_link(directory, path, tmp_path):
+    os.mkdir(os.path.dirname(path), 0o700)
+    os.symlink(tmp_path / "victim", path)
+    with pytest.raises(DiskError, match="audit log"):
+        append_audit(path, {})
+    assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 6), (4, 4), (0, 0), (100, 6)])
+def test_audit_info_gives_the_newest_entries_newest_last(directory, limit, expected):
+    write_lines(directory, 3)
+    outcome = audit_info(directory=directory, limit=limit, context=Context())
+    assert outcome.changed is False
+    assert outcome.returns["chain_intact"] is True
+    assert outcome.returns["entries"] == read_audit(directory).entries[6 - expected :]
+
+
+def test_audit_info_of_a_broken_chain_warns(directory, path):
+    write_lines(directory, 3)
+    with open(path, "rb") as file:
+        lines = file.readlines()
+    with open(path, "wb") as file:
+        file.writelines(lines[1:])
+    outcome = audit_info(directory=directory, limit=1, context=Context())
+    assert outcome.returns["chain_intact"] is False
+    assert outcome.warnings == outcome.returns["problems"]
+    assert "Line 1 " in outcome.warnings[0]
+
+
+def test_audit_info_of_a_missing_directory(directory):
+    with pytest.raises(DiskError, match="missing"):
+        audit_info(directory=os.path.join(directory, "missing"), limit=None, context=Context())
+    assert audit_info(directory=directory, limit=5, context=Context()).returns == {"entries": [], "chain_intact": True, "problems": []}
+
+
+def test_the_plain_log_is_one_line_an_event_and_rotated(directory, monkeypatch):
+    monkeypatch.setattr(_operation_log, "MAX_BYTES", 2000)
+    log = OperationLog(directory, "rollback")
+    for number in range(200):
+        log.write("two\nlines", collection="evil\nname", number=number)
+    names = sorted(os.listdir(os.path.join(directory, "logs")))
+    assert names == ["rollback.log", "rollback.log.1", "rollback.log.2", "rollback.log.3"]
+    for name in names:
+        with open(os.path.join(directory, "logs", name), encoding="ascii") as file:
+            lines = file.readlines()
+        assert all('two\\nlines collection="evil\\nname" number=' in line for line in lines)
+        assert os.path.getsize(log.path) < 2200
+    assert lines
+    assert json.dumps("evil\nname") in lines[0]

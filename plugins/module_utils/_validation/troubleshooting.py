@@ -27,6 +27,7 @@ from .check import (
     Check,
 )
 from .decision import GO, MARGINAL, Decision, Totals
+from .plain_text import plain
 from .thresholds import Thresholds
 
 # Who is asked when, counted from the moment at which the migration stopped.
@@ -301,8 +302,8 @@ def troubleshooting_text(report: Mapping[str, Any]) -> str:
         "===============",
         "",
         f"Validation of {report['created']}: {report['decision'].upper()}",
-        f"Source: {report['source']['database']}",
-        f"Target: {report['target']['database']}",
+        f"Source: {plain(report['source']['database'])}",
+        f"Target: {plain(report['target']['database'])}",
         "",
     ]
     for number, entry in enumerate(report["troubleshooting"], 1):

@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.collection_spec import CollectionSpec
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.capabilities import CHROMA_1_5
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.census import Census
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.checks_counts import (
     SourceFigures,
@@ -18,6 +22,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.c
     expected_shortfalls,
 )
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.checks_records import check_records, confidence_bound
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.checks_specs import check_specs
 
 
 @pytest.fixture
@@ -141,7 +146,10 @@ def test_many_cases_are_counted_but_few_are_kept(census, comparison, side):
     assert len(check_records(census).details["lost"]) == 10
 
 
-@pytest.mark.parametrize(("one_to_one", "held", "status"), [(True, 20, "passed"), (True, 19, "failed"), (True, 21, "warning"), (False, 19, "failed"), (True, None, "failed")])
+@pytest.mark.parametrize(
+    ("one_to_one", "held", "status"),
+    [(True, 20, "passed"), (True, 19, "failed"), (True, 21, "warning"), (False, 19, "failed"), (True, None, "failed")],
+)
 def test_counts_when_only_a_sample_was_read(one_to_one, held, status):
     assert check_counts_of_sample([SourceFigures("a", 20)], [TargetFigures("a", held, 0)], one_to_one, invalid_seen=False).status == status
 
@@ -152,3 +160,33 @@ def test_what_a_sample_leaves_possible():
     assert confidence_bound(2, 0) == 100
     assert 1.0 < confidence_bound(1000, 10) < 2.0
     assert confidence_bound(10, 10) == 100
+
+
+def test_specs_of_collections():
+    good = CollectionSpec("a", {"k": 1}, "cosine", {"ef_search": 100}, {"name": "x"}, 4)
+    assert check_specs({"a": good}, {"a": good}, CHROMA_1_5).status == "passed"
+    assert check_specs({}, {}, CHROMA_1_5).status == "not_run"
+    assert check_specs({"a": good}, {"a": None}, CHROMA_1_5).summary == "Collection a is not in the target."
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"space": "l2"}, "distance"),
+        ({"index": {"ef_search": 10}}, "index setting ef_search"),
+        ({"embedding_function": None}, "embedding function"),
+        ({"metadata": {"k": 1.0}}, "collection metadata"),
+        ({"metadata": None}, "collection metadata"),
+        ({"dimension": 5}, "dimension"),
+    ],
+)
+def test_every_setting_of_a_collection_is_compared(change, words):
+    good = CollectionSpec("a", {"k": 1}, "cosine", {"ef_search": 100}, {"name": "x"}, 4)
+    check = check_specs({"a": good}, {"a": replace(good, **change)}, CHROMA_1_5)
+    assert (check.status, check.figure) == ("failed", 1)
+    assert words in check.summary
+
+
+def test_the_metadata_of_a_merged_collection_only_warns():
+    good = CollectionSpec("a", {"k": 1})
+    assert check_specs({"a": good}, {"a": replace(good, metadata=None)}, CHROMA_1_5, merged={"a"}).status == "warning"

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report in all its forms: complete, true to its schema, and unharmed by whatever stands in the data."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import fastjsonschema
+import pytest
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.check import CHECKS
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.plain_text import code_for_markdown, plain
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report import check_report_directory, write_report
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_html import render_html
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_junit import render_junit
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_markdown import render_markdown
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.troubleshooting import troubleshooting_text
+
+SCHEMA = Path(__file__).resolve().parents[3] / "docs/report.schema.json"
+SAMPLE = {"size": 20, "seed": 1, "compared": 20, "of": 1000, "differing": 0, "confidence_percent": 95, "may_differ_percent": 15.0}
+VOID = {"meta", "br", "img", "input", "link"}
+KNOWN = {
+    "html", "head", "meta", "title", "style", "body", "main", "header", "footer", "section", "article", "h1", "h2", "h3",
+    "p", "ul", "ol", "li", "dl", "dt", "dd",
+    "div", "span", "small", "strong", "code", "i", "br", "details", "summary", "table", "tr", "th", "td", "svg", "rect", "line",
+}
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its elements, and whether they are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.open, self.faults, self.text = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(params=["good", "damaged", "sampled"])
+def report(request, make_report):
+    return make_report(damaged=request.param == "damaged", sample=SAMPLE if request.param == "sampled" else None)
+
+
+def test_json_keeps_to_its_schema(report):
+    plainly = json.loads(json.dumps(report, allow_nan=False))
+    fastjsonschema.compile(json.loads(SCHEMA.read_text()))(plainly)
+    assert [check["name"] for check in plainly["checks"]] == list(CHECKS)
+
+
+def test_good_is_go_and_damaged_is_not(make_report):
+    assert (make_report()["decision"], make_report()["reasons"]) == ("go", [])
+    damaged = make_report(damaged=True)
+    assert (damaged["decision"], damaged["rollback_required"]) == ("no_go", True)
+    assert {"counts", "embeddings", "metadata_completeness", "records", "specs"} <= {c["name"] for c in damaged["checks"] if c["status"] == "failed"}
+
+
+def test_page_is_sound_and_asks_for_nothing(report):
+    html = render_html(report)
+    page = Page(html)
+    assert set(page.tags) <= KNOWN
+    names = {name for name, _value in page.attributes}
+    assert not [name for name in names if name.startswith("on") or name in ("src", "href", "srcset", "action", "style", "data")]
+    policy = next(value for name, value in page.attributes if name == "content" and "default-src" in value)
+    assert policy.startswith("default-src 'none'")
+    assert not re.search(r"url\(|@import|http-equiv=\"refresh", html)
+    assert html.index("</h1>") < html.index("<section")
+
+
+def test_hostile_text_stays_text(make_report, hostile):
+    html = render_html(make_report(damaged=True))
+    shown = "".join(Page(html).text)
+    for text in hostile[:2]:
+        assert text not in html
+        assert text in shown
+    assert "\u202e" not in html
+    assert "\\u202e" in shown
+    assert "\x00" not in html + render_markdown(make_report(damaged=True)) + render_junit(make_report(damaged=True))
+    assert "x" * 1000 not in html
+    html.encode("utf-8")
+
+
+def test_markdown_cannot_be_led_astray(make_report):
+    markdown = render_markdown(make_report(damaged=True))
+    assert not re.search(r"(?<!`)<(script|img|b)\b", re.sub(r"(`+)[^`].*?\1", "", markdown).replace("\\<", ""))
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    widths = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
+    assert set(widths) <= {3, 6, 9}
+    assert "NO-GO" in markdown.splitlines()[0]
+
+
+@pytest.mark.parametrize("text", ["`", "``a`", "a|b", " ", "x`"])
+def test_code_in_markdown_is_fenced_by_more_than_it_holds(text):
+    fenced = code_for_markdown(text)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    assert fenced.startswith("`" * (longest + 1))
+    assert fenced.endswith("`" * (longest + 1))
+
+
+def test_junit_has_one_case_a_check(report):
+    root = ElementTree.fromstring(render_junit(report))
+    cases = root.findall("testsuite/testcase")
+    assert [case.get("name") for case in cases] == list(CHECKS)
+    failed = [case.get("name") for case in cases if case.find("failure") is not None]
+    assert failed == [check["name"] for check in report["checks"] if check["status"] == "failed"]
+    assert int(root.get("failures")) == len(failed)
+
+
+def test_what_was_not_run_is_an_error_in_junit(make_report):
+    report = make_report()
+    report["checks"][0]["status"] = "not_run"
+    report["checks"][1]["status"] = "not_applicable"
+    root = ElementTree.fromstring(render_junit(report))
+    assert (root.get("errors"), root.get("skipped"), root.get("tests")) == ("1", "1", "11")
+
+
+def test_only_the_advice_that_fits(make_report):
+    good, damaged = make_report(), make_report(damaged=True)
+    assert [entry["key"] for entry in good["troubleshooting"]] == ["go"]
+    keys = [entry["key"] for entry in damaged["troubleshooting"]]
+    assert keys[0] == "roll_back"
+    assert {"lost", "extra", "documents", "embeddings", "invalid", "metadata", "specs", "moving"} <= set(keys)
+    assert not {"go", "marginal", "not_run", "latency", "missing_collection", "duplicates"} & set(keys)
+
+
+def test_the_text_for_people_on_call(make_report):
+    text = troubleshooting_text(make_report(damaged=True))
+    assert "Roll the target back" in text
+    assert "Level 4" in text
+    assert "\x1b" not in text
+    assert "<script>" not in text.split("Target:")[0]
+    assert "Level" not in troubleshooting_text(make_report())
+
+
+def test_files_are_whole_private_and_named_by_time(make_report, tmp_path):
+    first = write_report(str(tmp_path), make_report())
+    second = write_report(str(tmp_path), make_report(damaged=True))
+    assert set(first) == {"json", "markdown", "html", "junit"}
+    assert not set(first.values()) & set(second.values())
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert len(files) == 9
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.stat().st_size > 100
+    assert re.fullmatch(r"validation_\d{8}_\d{6}\.json", Path(first["json"]).name)
+    assert json.loads(Path(second["json"]).read_text())["decision"] == "no_go"
+    assert "NO_GO" in (tmp_path / "troubleshooting_report.txt").read_text()
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DiskError, match="nowhere"):
+        check_report_directory(str(tmp_path / "nowhere"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="file"):
+        check_report_directory(str(tmp_path / "file"))
+
+
+def test_text_is_made_visible():
+    assert plain("a\nb\x1b\u202e\u2028é漢😀") == "a\\x0ab\\x1b\\u202e\\u2028é漢😀"
+    assert plain("x" * 300).endswith("... (300 characters)")

@@ -32,6 +32,7 @@ LOGS = "logs"
 AUDIT_FILE = "rollback_audit.jsonl"
 FIRST = "0" * 64
 INITIATED, VERIFYING, ROLLING_BACK, COMPLETED, FAILED = "initiated", "verifying", "rolling_back", "completed", "failed"
+ROLLBACK = "rollback"
 MAX_MESSAGE = 2000
 
 
@@ -206,6 +207,18 @@ def read_audit(directory: str, limit: int | None = None) -> AuditTrail:
                         del entries[0]
                 expected = hashlib.sha256(line[:-1]).hexdigest()
     return AuditTrail(entries, not problems, problems)
+
+
+def unfinished_rollbacks(directory: str) -> set[str]:
+    """The snapshots that rollbacks went back to and did not reach: begun, failed or killed, and no rollback completed since."""
+    snapshots: set[str] = set()
+    for entry in read_audit(directory).entries:
+        if entry.get("action") == ROLLBACK and not entry.get("dry_run"):
+            if entry.get("status") == COMPLETED:
+                snapshots.clear()
+            else:
+                snapshots.add(str(entry.get("snapshot_id")))
+    return snapshots
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

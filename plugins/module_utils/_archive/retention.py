@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from .._audit import audited
+from .._audit import audited, unfinished_rollbacks
 from .._errors import UsageError
 from .._files import disk_errors, fsync_directory
 from .catalogue import VERIFIED, FoundSnapshot, find_snapshots
@@ -52,7 +52,8 @@ def prune(
     pins            ids or names that stay
     known_sound     ids that were verified a moment ago, and need not be read again
 
-    Never deleted: the newest one of each server that really verifies, what a kept one is based on, anything from the future.
+    Never deleted: the newest one of each server that really verifies, what a kept one is based on, what an unfinished rollback
+    goes back to, anything from the future.
     UsageError when the numbers contradict each other.
     """
     if keep_min < 1:
@@ -64,6 +65,7 @@ def prune(
     moment = now or datetime.now(timezone.utc)
     found = find_snapshots(store)
     plan = _Plan(found, moment, retention_days, keep_min, keep_max, frozenset(pins))
+    plan.protect(unfinished_rollbacks(store.directory), "a rollback to it is not finished")
     if plan.deletable():
         # Only now is it worth the time to read archives.
         plan.protect_sound(lambda snapshot_id: snapshot_id in known_sound or not verify_snapshot(store, snapshot_id, "full"))
@@ -122,6 +124,11 @@ class _Plan:
                 key = (snapshot.manifest.server.text, snapshot.manifest.name == SAFETY_NAME)
                 servers.setdefault(key, []).append(snapshot)
         return list(servers.values())
+
+    def protect(self, ids: Collection[str], reason: str) -> None:
+        for snapshot in self._found:
+            if snapshot.snapshot_id in ids:
+                self._keep(snapshot, reason)
 
     def deletable(self) -> list[str]:
         return [snapshot.snapshot_id for snapshot in self._found if snapshot.snapshot_id not in self._reasons]

@@ -15,8 +15,8 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.mani
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.retention import delete_snapshot, prune
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import SAFETY_NAME
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import verify_snapshot
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import read_audit
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import audited, read_audit
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
 
 from .conftest import make_records
 
@@ -138,6 +138,24 @@ def test_nothing_from_the_future_is_touched(store, aged):
     assert result.deleted == [old]
     assert reasons(result) == {future: "from the future", recent: "one of the newest (keep_min)"}
     assert "clock" in result.warnings[0]
+
+
+def test_what_an_unfinished_rollback_goes_back_to_stays(store, aged):
+    recent, wanted, old = aged(1, 20, 21)
+
+    def roll_back(snapshot_id, error=None):
+        with audited(store.directory, "rollback", snapshot_id=snapshot_id):
+            if error:
+                raise error
+
+    for error in (KeyboardInterrupt(), DiskError("full")):
+        with pytest.raises(type(error)):
+            roll_back(wanted, error)
+    result = prune(store, now=NOW, check_mode=True)
+    assert result.deleted == [old]
+    assert reasons(result)[wanted] == "a rollback to it is not finished"
+    roll_back(recent)
+    assert prune(store, now=NOW).deleted == [wanted, old]
 
 
 def test_a_base_stays_while_it_is_needed(store, write, write_changes):

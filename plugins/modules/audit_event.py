@@ -21,10 +21,9 @@ extends_documentation_fragment:
   - infrafabric.chromadb.store
   - infrafabric.chromadb.attributes
   - infrafabric.chromadb.attributes.actiongroup
+  - infrafabric.chromadb.attributes.changes
 attributes:
   check_mode:
-    support: full
-  diff_mode:
     support: full
   idempotent:
     support: none

@@ -11,6 +11,7 @@ that a migration is unfinished, and keeps another one, from elsewhere or with ot
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -30,7 +31,10 @@ COMPLETE, VALIDATION_FAILED, ERROR = "migration_complete", "validation_failed", 
 
 @dataclass
 class Checkpoint:
-    """The state of one migration into one target (and shard). Counts are records of the source."""
+    """The state of one migration into one target (and shard). Counts are records of the source.
+
+    The migration's id is the same for every run from this source into this target by these rules.
+    """
 
     migration_id: str
     source: str
@@ -96,9 +100,8 @@ def begin_checkpoint(directory: str, source: str, target: str, transformation: s
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
     suffix = f"_shard_{shard.replace('/', '_of_')}" if shard else ""
     path = _free_path(directory, stamp + suffix)
-    migration_id = "migration_" + os.path.basename(path)[len(PREFIX) : -len(".json")]
-    checkpoint = CheckpointFile(path if write else None, Checkpoint(migration_id, source, target, transformation, shard), resumed=False)
-    return checkpoint
+    migration_id = "migration_" + hashlib.sha256("\n".join((source, target, transformation)).encode()).hexdigest()[:12]
+    return CheckpointFile(path if write else None, Checkpoint(migration_id, source, target, transformation, shard), resumed=False)
 
 
 def _require_directory(directory: str) -> None:

@@ -124,7 +124,9 @@ class _Migration:
     def _quarantine_path(self) -> Optional[str]:
         if self.context.check_mode or self.settings.on_invalid == "fail":
             return None
-        name = f"quarantine_{self.checkpoint.checkpoint.migration_id.split('_', 1)[1]}.jsonl"
+        shard = self.settings.shard
+        part = "" if shard is None else f"_shard_{shard.index}_of_{shard.count}"
+        name = f"quarantine_{self.checkpoint.checkpoint.migration_id}{part}.jsonl"
         return self.settings.quarantine_file or os.path.join(self.settings.state_directory, name)
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LISTED_AT_ONCE = 100_000
 READ_AT_ONCE = 1000
 # A page of vectors is at most about this many numbers (11 bytes each as JSON).
-NUMBERS_AT_ONCE = 1_000_000
+NUMBERS_AT_ONCE = 200_000
 LISTING_ATTEMPTS = 5
 REREAD_ROUNDS = 3
 # Skipping rows costs the server time: above this, records are asked for by id.

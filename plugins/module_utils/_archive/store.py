@@ -52,11 +52,12 @@ class SnapshotStore:
         return os.path.join(self.snapshots, f".{check_snapshot_id(snapshot_id)}{ARCHIVE_SUFFIX}{PARTIAL_SUFFIX}")
 
 
-def open_store(directory: str | SnapshotStore, *, for_writing: bool = False) -> SnapshotStore:
+def open_store(directory: str | SnapshotStore, *, for_writing: bool = False, create: bool = True) -> SnapshotStore:
     """The store in an existing directory.
 
     DiskError when the directory is missing or (for writing) cannot be written; UsageError when somebody else could change it.
-    `for_writing` creates the folders inside, never the directory itself: a wrong path must not fill the wrong disk.
+    `for_writing` creates the folders inside, never the directory itself: a wrong path must not fill the wrong disk. Without
+    `create` it fails just so, but creates nothing: that is for check mode.
     """
     if isinstance(directory, SnapshotStore):
         return directory
@@ -72,17 +73,17 @@ def open_store(directory: str | SnapshotStore, *, for_writing: bool = False) -> 
     check_private_directory(path)
     store = SnapshotStore(path)
     folders = (store.snapshots, store.manifests, store.logs)
+    for folder in folders:
+        if os.path.basename(folder) in names:
+            check_private_directory(folder)
     if for_writing:
         if not os.access(path, os.W_OK | os.X_OK):
             raise DiskError(f"The snapshot directory {directory} cannot be written. Run as its owner, or set another directory.", path=directory)
         for folder in folders:
-            make_private_directory(folder)
-            if not os.access(folder, os.W_OK | os.X_OK):
+            if create:
+                make_private_directory(folder)
+            if os.path.lexists(folder) and not os.access(folder, os.W_OK | os.X_OK):
                 raise DiskError(f"{folder} cannot be written. Run as its owner, or set another directory.", path=folder)
-    else:
-        for folder in folders:
-            if os.path.basename(folder) in names:
-                check_private_directory(folder)
     return store
 
 

@@ -43,8 +43,11 @@ def snapshot_info(
     snapshots = []
     context.progress.expect(len(found))
     for snapshot in found:
-        with context.progress.phase("verify", records=1):
-            problems = verify_snapshot(store, snapshot.snapshot_id, verify, expected_manifest_sha256)
+        try:
+            with context.progress.phase("verify", records=1):
+                problems = verify_snapshot(store, snapshot.snapshot_id, verify, expected_manifest_sha256)
+        except UsageError:
+            continue  # pruned since it was listed
         values: dict[str, Any] = {"snapshot_id": snapshot.snapshot_id} if snapshot.manifest is None else snapshot.manifest.summary()
         values["status"] = FAILED if problems else RESTORED if snapshot.snapshot_id in restored else values["status"]
         values["path"] = store.archive_path(snapshot.snapshot_id)

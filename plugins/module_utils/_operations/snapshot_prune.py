@@ -25,7 +25,7 @@ def snapshot_prune(
     DiskError when the directory is missing or cannot be written, LockedError when an operation uses it, UsageError for numbers that contradict each other.
     """
     begun = time.monotonic()
-    store = open_store(directory, for_writing=not context.check_mode)
+    store = open_store(directory, for_writing=True, create=not context.check_mode)
     with nullcontext() if context.check_mode else store_lock(directory, "snapshot_prune"):
         result = prune(
             store,

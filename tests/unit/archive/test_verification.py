@@ -18,6 +18,7 @@ import tarfile
 
 import pytest
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import writer
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.hostile import hostile_problems
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import load_manifest, own_sha256, parse_manifest, render_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
@@ -297,6 +298,69 @@ def test_parse_manifest_accepts_other_white_space(snapshot):
     snapshot_id, (_archive, (_path, data)) = snapshot
     values = json.loads(data)
     assert parse_manifest(json.dumps(values).encode(), snapshot_id).values == values
+
+
+# Archives whose every hash is right, made by a program that does not keep to the format
+
+
+def record(**fields):
+    return json.dumps({"id": "a", "document": None, "uri": None, "metadata": None, **fields})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        record() + "\n" + record(id="b"),
+        record(id=1),
+        record(document=1),
+        record(uri=[]),
+        record(metadata="x"),
+        record(embedded=True),
+        record(embedded=None),
+        record(more=1),
+        '{"id": "a", "document": null, "uri": null, "data": null}',
+        "[" * 100_000,
+        "\ud800",
+    ],
+)
+def test_lines_that_are_no_records(store, write, monkeypatch, line):
+    monkeypatch.setattr(writer, "encode_texts", lambda batch: line.encode("utf-8", "surrogatepass") + b"\n")
+    manifest = write({"c": [make_records(1)]}, verify=False)
+    (problem,) = problems_of(store, manifest.snapshot_id)
+    assert problem.failure_class == "integrity"
+    assert "batch_000000" in problem.message
+
+
+def test_an_id_that_is_there_twice(store, write):
+    records = make_records(4)
+    manifest = write({"c": [records, records.select([1])]}, verify=False)
+    assert "1 ids are twice" in problems_of(store, manifest.snapshot_id)[0].message
+    with open_snapshot(store, manifest.snapshot_id) as opened, pytest.raises(IntegrityError, match="already given"):
+        opened.record_set("c").fetch(["id-1"])
+
+
+def test_deleted_ids_that_are_none(store, write, write_changes, monkeypatch):
+    records = make_records(4)
+    base = write({"c": [records]})
+    monkeypatch.setattr(writer, "encode_ids", lambda ids: b"7\n" * len(ids))
+    with pytest.raises(IntegrityError, match="no id"):
+        write_changes(base, {"c": ([], ["id-0"], [records.select([1, 2, 3])])})
+
+
+def test_a_description_that_contradicts_the_manifest(store, write, monkeypatch):
+    monkeypatch.setattr(writer, "spec_content", lambda spec: b'{"name": "other"}\n')
+    manifest = write({"c": [make_records(1)]}, verify=False)
+    assert "contradicts the manifest" in problems_of(store, manifest.snapshot_id)[0].message
+
+
+def test_vectors_that_are_no_vectors(store, write, monkeypatch):
+    monkeypatch.setattr(writer, "encode_vectors", lambda batch: b"\x80\x04N.")
+    manifest = write({"c": [make_records(1)]}, verify=False)
+    assert ".npy file" in problems_of(store, manifest.snapshot_id)[0].message
 
 
 # Hostile archives

@@ -51,7 +51,8 @@ class EmbeddingsCheck:
             had = np.zeros(len(left), dtype=bool)
         missing = had & ~has
         self._missing += self._note(subject, "missing", expected, left[missing])
-        self._changed += sum(1 for names in batch.fields.values() if EMBEDDING in names)
+        changed = {row for row, names in batch.fields.items() if EMBEDDING in names}
+        self._changed += len(changed)
         both = had & has
         if expected.dimension != actual.dimension:
             wrong = left[both]
@@ -60,7 +61,10 @@ class EmbeddingsCheck:
         left, right = left[both], right[both]
         self._compared += len(left)
         if len(left):
-            self._compare(subject, expected, left, expected.embeddings[left], actual.embeddings[right])
+            relative = self._compare(subject, expected, left, expected.embeddings[left], actual.embeddings[right])
+            for row, error in zip(left.tolist(), relative.tolist()) if changed else ():
+                if row in changed:
+                    self._examples.add(collection=subject.target, id=expected.ids[row], problem="differs", relative_error=error)
 
     def observe_extra(self, subject: Subject, records: RecordBatch, owned: Sequence[bool]) -> None:
         finite = np.isfinite(records.embeddings).all(axis=1)
@@ -117,7 +121,10 @@ class EmbeddingsCheck:
         zero = f" {number(self._zero, 'zero vector')}, in the source as well." if self._zero else ""
         return verdict(PASSED, f"All {number(self._compared, 'vector')} that the target should hold are there and equal.{zero}")
 
-    def _compare(self, subject: Subject, records: RecordBatch, rows: NDArray[np.intp], expected: NDArray[np.float32], actual: NDArray[np.float32]) -> None:
+    def _compare(
+        self, subject: Subject, records: RecordBatch, rows: NDArray[np.intp], expected: NDArray[np.float32], actual: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Look at vectors row by row; the relative error of each, infinite where a number is not finite."""
         finite, was_finite = np.isfinite(actual).all(axis=1), np.isfinite(expected).all(axis=1)
         self._not_finite += int((~finite).sum())
         self._new_not_finite += self._note(subject, "not finite", records, rows[~finite & was_finite])
@@ -134,9 +141,9 @@ class EmbeddingsCheck:
         for place, count in enumerate(counts):
             self._errors[place] += int(count)
         self._errors[-1] += int((~usable).sum())
-        for row in np.flatnonzero(relative > 1e-3)[:10]:
-            place = int(rows[usable][row])
-            self._examples.add(collection=subject.target, id=records.ids[place], problem="differs", relative_error=float(relative[row]))
+        errors = np.full(len(rows), np.inf)
+        errors[usable] = relative
+        return errors
 
     def _note(self, subject: Subject, problem: str, records: RecordBatch, rows: NDArray[np.intp]) -> int:
         for row in rows[:10]:

@@ -133,7 +133,7 @@ def error_classes(classes: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, 
     for entry in classes:
         top: Optional[float] = entry["up_to"]
         label = "bit for bit" if top == 0 else "more than 10 %, or no number" if top is None else f"up to {top:.0e}"
-        rows.append((label, entry["records"], "ok" if top is not None and top <= 1e-6 else "bad"))
+        rows.append((label, entry["records"], "ok" if top == 0 else "info" if top is not None and top <= 1e-6 else "bad"))
     return _trimmed(rows)
 
 

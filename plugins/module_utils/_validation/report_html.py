@@ -80,8 +80,9 @@ def _reason(reason: str) -> str:
 
 def _figures(report: Mapping[str, Any]) -> str:
     totals = report["totals"]
-    speed = next((check for check in report["checks"] if check["name"] == "latency"), {"figure": None, "details": {}})
-    latency, rate = speed["figure"], speed["details"].get("queries_per_second")
+    speed = next((check for check in report["checks"] if check["name"] == "latency"), None)
+    latency = None if speed is None else speed["figure"]
+    rate = None if speed is None else speed["details"].get("queries_per_second")
     divergence = report["divergence_percent"]
     cards = [
         ("expected", f"{totals['expected']:,}", ""),

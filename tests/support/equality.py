@@ -94,9 +94,9 @@ def search_differences(left: RawChroma, right: RawChroma, names: Iterable[str], 
         asked = next((row * 2 for row in rows if 0.01 < np.linalg.norm(row) < 100), None)
         if asked is None:
             continue
-        distances = [place.query(one, asked)["distances"][0] for place, one in zip((left, right), ids)]
-        if len(distances[0]) != len(distances[1]) or not np.allclose(*distances, rtol=1e-4, atol=1e-5):
-            found.append("%s: distances %.200r != %.200r" % (name, *distances))
+        expected, actual = (place.query(one, asked)["distances"][0] for place, one in zip((left, right), ids))
+        if len(expected) != len(actual) or not np.allclose(expected, actual, rtol=1e-4, atol=1e-5):
+            found.append("%s: distances %.200r != %.200r" % (name, expected, actual))
     return found
 
 

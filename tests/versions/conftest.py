@@ -1,0 +1,114 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pairs of releases: all of them, those that --pair names, or as many as a time budget holds."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Iterator, NamedTuple
+
+import pytest
+
+from tests.support.run_module import CHECKOUT, make_importable
+from tests.support.server_versions import CURRENT, PINS, cache_directory
+
+from .traps import SOURCES, TARGETS, TRAPS
+
+make_importable()
+
+BUDGET = float(os.environ.get("BUDGET_SECONDS") or 0)
+SEED = os.environ.get("VERSIONS_SEED", "0")
+STARTED = time.monotonic()
+
+
+class Pair(NamedTuple):
+    source: str
+    target: str
+
+    def __str__(self) -> str:
+        return "%s:%s" % self
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pair", action="append", default=[], metavar="SOURCE:TARGET", help="only this pair, such as 0.4.24:current; may be repeated")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "pair" in metafunc.fixturenames:
+        metafunc.parametrize("pair", chosen_pairs(metafunc.config), ids=str, scope="session")
+
+
+def chosen_pairs(config: pytest.Config) -> list[Pair]:
+    named = config.getoption("--pair")
+    if named:
+        return [Pair(*pair.split(":")) for pair in named]
+    pairs = [Pair(source, target) for source in SOURCES for target in TARGETS]
+    if BUDGET:
+        # A slice takes what is installed already, and one release more: installing takes minutes.
+        installed = {version for version in PINS if (cache_directory() / "servers" / version / ".complete").exists()} | {CURRENT, "0.4.24"}
+        pairs = [pair for pair in pairs if set(pair) <= installed]
+        random.Random(SEED).shuffle(pairs)
+    return pairs
+
+
+@pytest.fixture(autouse=True)
+def _within_budget() -> None:
+    if BUDGET and time.monotonic() - STARTED > BUDGET * 0.8:
+        pytest.skip("the time of this slice is used up")
+
+
+@dataclass
+class Table:
+    """What became of each trap, by pair."""
+
+    outcomes: dict[tuple[str, Pair], str] = field(default_factory=dict)
+
+    def note(self, pair: Pair, trap: str, outcome: str) -> None:
+        self.outcomes[trap, pair] = outcome
+
+    @property
+    def complete(self) -> bool:
+        return len(self.outcomes) == len(TRAPS) * len(SOURCES) * len(TARGETS)
+
+    def markdown(self) -> str:
+        """One table a target; changes as numbered notes."""
+        changes = sorted({outcome for outcome in self.outcomes.values() if outcome not in ("-", "exact", "refused")})
+        lines = [
+            "# What travels between releases of Chroma",
+            "",
+            "Written by `make test-versions` from what happened on real servers: every trap was put into a source of each release and",
+            "migrated to each target as a faithful copy, compared by the tests' own comparison, and validated.",
+            "",
+            "- **exact**: every id, document, uri, metadata value with its type, and vector is the same",
+            "- **number**: carried, with the change that the note says",
+            "- **refused**: the migration stops before the first write of a record, and names the ids",
+            "- **-**: a source of this release cannot hold it",
+        ]
+        for target in TARGETS:
+            lines += ["", "## To %s" % release(target), "", "| What | %s |" % " | ".join("from " + release(source) for source in SOURCES)]
+            lines.append("|---" * (len(SOURCES) + 1) + "|")
+            for trap in TRAPS:
+                cells = [self.outcomes[trap.name, Pair(source, target)] for source in SOURCES]
+                shown = ["[%d]" % (changes.index(cell) + 1) if cell in changes else cell for cell in cells]
+                lines.append("| %s | %s |" % (trap.name, " | ".join(shown)))
+        lines += ["", "## Notes", ""]
+        lines += ["%d. %s" % (number, change) for number, change in enumerate(changes, 1)]
+        return "\n".join(lines) + "\n"
+
+
+def release(version: str) -> str:
+    return importlib.metadata.version("chromadb") if version == CURRENT else version
+
+
+@pytest.fixture(scope="session")
+def table() -> Iterator[Table]:
+    found = Table()
+    yield found
+    if found.complete:
+        (CHECKOUT / "docs" / "versions.md").write_text(found.markdown())

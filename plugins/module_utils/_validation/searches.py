@@ -24,7 +24,7 @@ from .neighbours import NEAREST, Query, distances, tolerance
 # Records that are searched for, unless the user brings queries: so many in all, at least MIN and at most MAX of each collection.
 QUERIES, MIN_PER_COLLECTION, MAX_PER_COLLECTION = 40, 2, 20
 # Of a collection whose records are routed by their metadata, more answers are asked for: some belong to other targets.
-ROUTED_ANSWERS = 100
+ROUTED_ANSWERS = 40
 # Searches are timed until there are so many samples, or so many seconds have passed.
 TIMED_SEARCHES, TIMED_SECONDS = 100, 2.0
 
@@ -151,9 +151,8 @@ def _ask_one(plan: MigrationPlan, source: LiveCollection, target: str, vectors: 
     wanted = NEAREST if len(plan.reachable(source)) == 1 else ROUTED_ANSWERS
     # A few more: records that the schema refuses are not expected in the target.
     wanted = min(count, wanted if plan.transformation.is_identity else wanted + NEAREST)
-    include = ("distances", "metadatas") if plan.transformation.schema is None else ("distances", "metadatas", "documents")
     try:
-        answer = source.server.query(source.stored.id, vectors, wanted, include)
+        answer = source.server.query(source.stored.id, vectors, wanted, ("distances", "metadatas"))
     except OperationError:
         return None
     return [_placed(plan, source, target, answer, row) for row in range(len(vectors))]
@@ -162,10 +161,9 @@ def _ask_one(plan: MigrationPlan, source: LiveCollection, target: str, vectors: 
 def _placed(plan: MigrationPlan, source: LiveCollection, target: str, answer: Mapping[str, Any], row: int) -> Answer:
     found: Answer = []
     ids, distances, metadatas = answer["ids"][row], answer["distances"][row], answer["metadatas"][row]
-    documents = (answer.get("documents") or [[None] * len(ids)] * (row + 1))[row]
-    for record_id, distance, metadata, document in zip(ids, distances, metadatas, documents):
+    for record_id, distance, metadata in zip(ids, distances, metadatas):
         place = plan.transformation.place(source.name, record_id, metadata)
-        if place.target == target and not plan.transformation.metadata_of(source.name, target, record_id, document, metadata)[1]:
+        if place.target == target and not plan.transformation.metadata_of(source.name, target, record_id, None, metadata)[1]:
             found.append((place.id, _distance(distance)))
     return found
 

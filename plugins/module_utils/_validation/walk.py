@@ -98,7 +98,9 @@ class Walk:
 
     def _compared(self) -> Iterator[tuple[TransformedBatch, ComparedBatch]]:
         """Runs in a thread of its own, so that reading goes on while the observers think."""
-        for part in self._plan.batches(self._progress) if self._chosen is None else self._chosen_parts(self._chosen):
+        parts = self._plan.batches(self._progress) if self._chosen is None else self._chosen_parts(self._chosen)
+        # One thread reads the source while another reads the target.
+        for part in read_ahead(parts):
             subject = self._subject(part.target, part.source)
             counterpart = self._counterparts[part.target]
             taken = counterpart.expected_already(part.records.ids)

@@ -54,7 +54,7 @@ def servers() -> Iterator[Tuple[RawChroma, RawChroma]]:
         places = RawChroma(first.url), RawChroma(second.url)
         for place in places:
             uuid = place.create("demo")
-            body = {"ids": ["r%d" % n for n in range(100)], "embeddings": [[n, 1.0, 2.0, 3.0] for n in range(100)], "documents": ["text %d" % n for n in range(100)]}
+            body = {"ids": ["r%d" % n for n in range(100)], "embeddings": [[n, 1.0, 2.0, 3.0] for n in range(100)]}
             place.session.post("%s%s/collections/%s/add" % (place.url, DATABASE, uuid), json=body, timeout=60).raise_for_status()
         yield places
 
@@ -94,7 +94,7 @@ def test_while_frozen_reads_pass_and_every_write_is_refused(pair: Pair) -> None:
     before = pair.ids(pair.source, pair.on_source)
     assert gateway.call("freeze")["changed"] is True
     assert gateway.call("freeze")["changed"] is False
-    reads = [
+    reads: list[Tuple[str, str, object]] = [
         ("GET", "/api/v2/heartbeat", None),
         ("GET", DATABASE + "/collections", None),
         ("GET", DATABASE + "/collections/demo", None),
@@ -105,7 +105,7 @@ def test_while_frozen_reads_pass_and_every_write_is_refused(pair: Pair) -> None:
     ]
     for method, path, body in reads:
         assert gateway.request(method, path, body)[0] == 200, path
-    writes = [
+    writes: list[Tuple[str, str, object]] = [
         ("POST", at + "/add", record),
         ("POST", at + "/upsert", record),
         ("POST", at + "/update", {"ids": ["r1"], "documents": ["changed"]}),
@@ -234,7 +234,9 @@ def test_the_switch_needs_the_freeze_that_was_meant(pair: Pair) -> None:
 def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[LocalGateway, EchoServer, EchoServer]]:
     with EchoServer() as source, EchoServer() as target:
         gateway = LocalGateway(tmp_path_factory.mktemp("gateway"), source.url, target.url)
-        gateway.variables["gateway_collections"] = [{"source": "%08d-1111-1111-1111-111111111111" % n, "target": "%08d-2222-2222-2222-222222222222" % n} for n in range(3000)]
+        gateway.variables["gateway_collections"] = [
+            {"source": "%08d-1111-1111-1111-111111111111" % n, "target": "%08d-2222-2222-2222-222222222222" % n} for n in range(3000)
+        ]
         gateway.role()
         try:
             yield gateway, source, target

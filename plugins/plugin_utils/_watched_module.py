@@ -91,7 +91,8 @@ class WatchedModule(ActionBase):  # type: ignore[misc]
         return tidied(result)
 
     def _run_here(self, variables: dict[str, Any], lines: ProgressLines) -> dict[str, Any]:
-        directory = tempfile.mkdtemp(prefix="chromadb-progress-")
+        # In the directory that Ansible itself takes away at the end, should this process be killed.
+        directory = tempfile.mkdtemp(prefix="chromadb-progress-", dir=constants.DEFAULT_LOCAL_TMP)
         path = os.path.join(directory, "progress.json")
         try:
             with watched_file(path, lines):

@@ -17,12 +17,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.infrafabric.chromadb.plugins.plugin_utils import _watched_module
-from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._watched_module import figures, read_answer, tidied
+from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._progress_lines import ProgressLines
+from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._watched_module import Job, WatchedModule, figures, read_answer, tidied
 
 CONTROLLER = Path(__file__).parent / "controller"
 TREE = Path(_watched_module.__file__).parents[5]  # the directory that holds ansible_collections
@@ -174,3 +177,91 @@ def test_tidied() -> None:
     assert tidied(result) == {"changed": True, "invocation": {"module_args": {"progress_file": None, "url": "u"}}}
     assert tidied({"failed": True, "msg": "gone"})["failure_class"] == "partial"
     assert tidied({"failed": True, "failure_class": "lock"})["failure_class"] == "lock"
+
+
+class Host:
+    """A host that answers questions about a job from a script, on a clock of its own; the last answer is given for ever."""
+
+    def __init__(self, answers: list[Any], alive: bool = True) -> None:
+        self.answers, self.alive = answers, alive
+        self.now = 0.0
+        self.asked = 0
+        self.said: list[str] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def ask(self, _job: Any) -> tuple[str, bool]:
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        progress, running = answer
+        return progress, running
+
+    def wait(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        action = WatchedModule.__new__(WatchedModule)
+        monkeypatch.setattr(_watched_module, "time", self)
+        monkeypatch.setattr(action, "_ask", self.ask)
+        monkeypatch.setattr(action, "_is_alive", lambda _job: self.alive)
+        monkeypatch.setattr(action, "_result", lambda _job, _variables: {"finished": True, "changed": True})
+        monkeypatch.setattr(action, "_connection", SimpleNamespace(reset=lambda: None), raising=False)
+        result: dict[str, Any] = action._wait(Job("j1.2", "/jobs/j1.2", "/jobs/p.json"), {}, ProgressLines("h1", self.said.append, self.monotonic))
+        return result
+
+
+LOST = AnsibleConnectionFailure("the network is cut")
+DONE = {"finished": True, "changed": True}
+
+
+@pytest.mark.parametrize("answers", [
+    [(FIGURES, False)],
+    [("", True), (FIGURES, True), (FIGURES, False)],
+    [(FIGURES, True), *[LOST] * 20, (FIGURES, False)],
+])
+def test_wait_ends_with_the_result(answers: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Host(answers).wait(monkeypatch) == DONE
+
+
+def test_wait_is_quick_for_a_module_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host([(FIGURES, True), (FIGURES, True), (FIGURES, False)])
+    host.wait(monkeypatch)
+    assert host.now < 1
+
+
+def test_an_outage_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host([LOST, LOST, LOST, ("", True), LOST, ("", False)])
+    host.wait(monkeypatch)
+    assert len(host.said) == 2
+
+
+def test_a_host_that_stays_away_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host([(FIGURES, True), LOST])
+    with pytest.raises(AnsibleConnectionFailure):
+        host.wait(monkeypatch)
+    assert _watched_module.OUTAGE_SECONDS < host.now < _watched_module.OUTAGE_SECONDS + 10
+
+
+def test_a_job_whose_process_is_gone_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host([(FIGURES, True)], alive=False)
+    result = host.wait(monkeypatch)
+    assert result["failed"]
+    assert "h1" in result["msg"]
+    assert _watched_module.SILENCE_SECONDS < host.now < _watched_module.SILENCE_SECONDS + 10
+
+
+def test_a_job_that_ended_just_now_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for = Host([(FIGURES, True)], alive=False)
+    looked_for.wait(monkeypatch)
+    questions = looked_for.asked
+    # The last of these questions is the one after the process was not found.
+    assert Host([*[(FIGURES, True)] * (questions - 1), (FIGURES, False)], alive=False).wait(monkeypatch) == DONE
+
+
+def test_a_silent_job_that_lives_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host([*[(FIGURES, True)] * 500, (FIGURES, False)])
+    assert host.wait(monkeypatch) == DONE
+    assert host.now > 600

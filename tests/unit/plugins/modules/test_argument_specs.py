@@ -209,3 +209,8 @@ def test_examples_are_tasks_that_the_module_accepts(name: str, monkeypatch: pyte
 def test_the_modules_of_the_public_interface_are_there() -> None:
     assert set(MODULES) >= PUBLIC
     assert set(DEFAULTS) == PUBLIC
+
+
+def test_every_module_is_in_the_action_group() -> None:
+    runtime = yaml.safe_load((Path(_argument_spec.__file__).parents[2] / "meta" / "runtime.yml").read_text())
+    assert sorted(runtime["action_groups"]["chromadb"]) == MODULES

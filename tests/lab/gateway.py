@@ -14,19 +14,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple, Union
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def play(playbook: Path, *arguments: str, variables: Optional[Dict[str, object]] = None) -> str:
+def play(playbook: Union[str, Path], *arguments: str, variables: Optional[Dict[str, object]] = None) -> str:
     """Run ansible-playbook and give back what it printed; a failed play is an AssertionError with all of it."""
     command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), *arguments]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as extra:
         json.dump(variables or {}, extra)
         extra.flush()
         command += ["--extra-vars", "@" + extra.name]
-        done = subprocess.run(command, cwd=CHECKOUT, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+        done = subprocess.run(command, cwd=CHECKOUT, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

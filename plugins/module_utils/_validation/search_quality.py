@@ -15,7 +15,7 @@ from .check import shortened
 from .neighbours import NEAREST, Neighbour, Query, TrueNeighbours, tolerance
 
 # What an index answered: (id, distance), nearest first.
-Answer = Sequence[tuple[str, float]]
+Answer = list[tuple[str, float]]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from .._records.live import LiveCollection
 from .._records.record_batch import RecordBatch
 from .._schema.plan import MigrationPlan
 from .neighbours import NEAREST, Query, distances, tolerance
+from .search_quality import Answer
 
 # Records that are searched for, unless the user brings queries: so many in all, at least MIN and at most MAX of each collection.
 QUERIES, MIN_PER_COLLECTION, MAX_PER_COLLECTION = 40, 2, 20
@@ -27,9 +28,6 @@ QUERIES, MIN_PER_COLLECTION, MAX_PER_COLLECTION = 40, 2, 20
 ROUTED_ANSWERS = 40
 # Searches are timed until there are so many samples, or so many seconds have passed.
 TIMED_SEARCHES, TIMED_SECONDS = 100, 2.0
-
-# What an index answered: (id, distance), nearest first.
-Answer = list[tuple[str, float]]
 
 
 @dataclass

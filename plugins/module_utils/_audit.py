@@ -25,10 +25,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ._errors import OperationError
-from ._files import PRIVATE_FILE, disk_errors, fsync_directory, make_private_directory
+from ._files import PRIVATE_FILE, disk_errors, fsync_directory
 from ._journal import append_line, cut_torn_line, last_break
+from ._operation_log import LOGS, OperationLog, logs_directory
 
-LOGS = "logs"
 AUDIT_FILE = "rollback_audit.jsonl"
 FIRST = "0" * 64
 INITIATED, VERIFYING, ROLLING_BACK, COMPLETED, FAILED = "initiated", "verifying", "rolling_back", "completed", "failed"
@@ -59,6 +59,10 @@ class AuditEntry:
         self.write(status)
 
     def write(self, status: str) -> None:
+        """A line in the operation's plain log, and one in the chain."""
+        fields = {"snapshot": self.snapshot_id, "run": self.run_id, "collections": len(self.collections_affected), "error": self.error_message}
+        log = OperationLog(os.path.dirname(os.path.dirname(self.path)), self.action)
+        log.write(f"{self.action} {status}", **{name: value for name, value in fields.items() if value})
         append_audit(
             self.path,
             {
@@ -94,9 +98,8 @@ def audited(
     run_id: str | None = None,
 ) -> Iterator[AuditEntry]:
     """Write `initiated` durably, run the block, write `completed` or `failed`. DiskError (and no block) when that cannot be written."""
-    entry = AuditEntry(
-        audit_path(directory, create=True), action, snapshot_id, trigger, rollback_type, reason, dry_run, run_id or uuid.uuid4().hex,
-    )  # fmt: skip
+    path = audit_path(directory, create=True)
+    entry = AuditEntry(path, action, snapshot_id, trigger, rollback_type, reason, dry_run, run_id or uuid.uuid4().hex)
     entry.write(INITIATED)
     try:
         yield entry
@@ -112,9 +115,8 @@ def audited(
 
 
 def audit_path(directory: str, *, create: bool = False) -> str:
-    logs = os.path.join(os.path.realpath(directory), LOGS)
-    if create:
-        make_private_directory(logs)
+    """Where the audit log of a snapshot directory is; with `create`, its folder is made where it is missing."""
+    logs = logs_directory(directory) if create else os.path.join(os.path.realpath(directory), LOGS)
     return os.path.join(logs, AUDIT_FILE)
 
 

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import datetime, timezone
 from typing import Any
 
-from ._audit import LOGS
 from ._files import PRIVATE_FILE, disk_errors, make_private_directory
 
+LOGS = "logs"
 MAX_BYTES = 5_000_000
 KEPT = 3
+UNFIT_FOR_FILES = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def logs_directory(directory: str) -> str:
+    """The folder for logs of a snapshot directory, created where it is missing."""
+    folder = os.path.join(os.path.realpath(directory), LOGS)
+    make_private_directory(folder)
+    return folder
 
 
 class OperationLog:
     """Appends lines of `time process message key=value …`; whatever comes from a server is JSON, so one event stays one line."""
 
     def __init__(self, directory: str, operation: str) -> None:
-        folder = os.path.join(os.path.realpath(directory), LOGS)
-        make_private_directory(folder)
-        self.path = os.path.join(folder, f"{operation}.log")
+        self.path = os.path.join(logs_directory(directory), f"{UNFIT_FOR_FILES.sub('_', operation)}.log")
 
     def write(self, message: str, **fields: Any) -> None:
         """DiskError when it cannot be written."""

@@ -56,6 +56,10 @@ def test_initiated_before_the_first_effect_and_the_outcome_after(directory, path
     assert (last["collections_affected"], last["rollback_success"], last["error_message"]) == (["a", "b"], True, None)
     assert last["duration_seconds"] >= 0
     assert len({line["run_id"] for line in trail.entries}) == 1
+    with open(os.path.join(directory, "logs", "rollback.log")) as file:
+        plain = file.read().splitlines()
+    assert len(plain) == 3
+    assert 'rollback completed snapshot="snapshot_20250101_000000"' in plain[-1]
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) == 0o700
 

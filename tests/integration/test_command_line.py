@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tests.support import trap_data
 from tests.support.case import Case
-from tests.support.equality import contents_differences
 from tests.support.run_module import ansible, ansible_playbook
+from tests.support.server_versions import CURRENT
 
 TASKS = """
 - hosts: localhost
@@ -65,7 +65,8 @@ def test_secrets_are_not_shown(case: Case) -> None:
 
 
 def test_playbook_copies_proves_and_is_idempotent(case: Case, tmp_path: Path) -> None:
-    trap_data.build(case.source)
+    for collection in (trap_data.ids_trap(CURRENT), trap_data.metadata_trap(CURRENT)):
+        trap_data.write(case.source, collection)
     playbook, variables = tmp_path / "copy.yml", tmp_path / "vars.json"
     playbook.write_text(TASKS)
     variables.write_text(
@@ -75,11 +76,6 @@ def test_playbook_copies_proves_and_is_idempotent(case: Case, tmp_path: Path) ->
         })
     )
     arguments = ["-i", "localhost,", "-c", "local", "-e", "@%s" % variables, str(playbook)]
-
-    before = case.target.contents()
-    checked = ansible_playbook("--check", "--diff", *arguments)
-    assert checked.returncode in (0, 2), checked.stdout
-    assert contents_differences(before, case.target.contents()) == []
 
     first = ansible_playbook(*arguments)
     assert first.returncode == 0, first.stdout + first.stderr

@@ -53,7 +53,8 @@ class TargetCollection:
 
     @property
     def counterpart(self) -> Counterpart:
-        assert self._counterpart is not None, "open() comes first"
+        if self._counterpart is None:
+            raise RuntimeError("open() comes first")
         return self._counterpart
 
     @property

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import writer
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.catalogue import find_snapshots
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import (
     check_snapshot_id,
@@ -252,6 +253,16 @@ def test_a_full_disk_leaves_nothing(store, write, limit):
         write({"c": [make_records(2000)]})
 
     assert outcome_of(work) == "disk"
+    assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []
+
+
+def test_an_archive_whose_manifest_cannot_be_written_is_taken_back(store, write, monkeypatch):
+    def refuse(path, data):
+        raise DiskError(f"Cannot write {path}")
+
+    monkeypatch.setattr(writer, "atomic_write", refuse)
+    with pytest.raises(DiskError, match="manifests"):
+        write({"c": [make_records(3)]})
     assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []
 
 

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook fleet_rollback on three servers, one of them dead: it stops, it reports, and a second run finishes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.chroma_server import ChromaServer
+from tests.support.equality import contents_differences
+from tests.support.raw import RawChroma, Record
+from tests.support.run_module import ansible_playbook, run_module
+
+
+class Fleet:
+    """Three targets that were damaged after a snapshot, each with a store of its own; the second one's server is dead."""
+
+    def __init__(self, places: list[RawChroma], directory: Path) -> None:
+        self.places = dict(zip(("one", "two", "three"), places))
+        self.directory = directory
+        self.before: dict[str, Any] = {}
+        for name, place in self.places.items():
+            collection = place.create("docs")
+            place.add(collection, [Record(f"r{i}", np.full(4, i, "<f4"), f"text {i}", {"i": i}) for i in range(10)])
+            self.before[name] = place.contents()
+            store = directory / name
+            store.mkdir()
+            run_module("snapshot", {**place.endpoint, "directory": str(store)})
+            place.delete(collection, ["r3"])
+            place.update(collection, ids=["r4"], documents=["GARBAGE"])
+        hosts = {
+            name: {"chromadb_snapshot_dir": str(directory / name), **{f"chromadb_target_{key}": value for key, value in place.endpoint.items()}}
+            for name, place in self.places.items()
+        }
+        variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "chromadb_state_dir": str(directory / "state"),
+                     "chromadb_target_retries": 0}  # fmt: skip
+        self.inventory = directory / "inventory.json"
+        self.inventory.write_text(json.dumps({"all": {"vars": variables, "children": {"chromadb_target": {"hosts": hosts}}}}))
+
+    def roll_back(self, code: int, **variables: Any) -> dict[str, str]:
+        """What the last table says about each host."""
+        done = ansible_playbook(
+            "infrafabric.chromadb.fleet_rollback", "-i", str(self.inventory), "-e", json.dumps(variables),
+            extra_env={"ANSIBLE_STDOUT_CALLBACK": "infrafabric.chromadb.brief"},
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        _before, _header, table = done.stdout.rpartition("records changed   seconds\n")
+        return {line.split()[0]: " ".join(line.split()[1:]) for line in table.splitlines() if line.split()[:1] and line.split()[0] in self.places}
+
+    def is_back(self, name: str) -> bool:
+        return contents_differences(self.before[name], self.places[name].contents()) == []
+
+
+@pytest.fixture
+def fleet(source: RawChroma, target: RawChroma, spare_server: ChromaServer, tmp_path: Path) -> Fleet:
+    fleet = Fleet([source, RawChroma(spare_server.url), target], tmp_path)
+    spare_server.stop()
+    return fleet
+
+
+def test_it_stops_at_a_dead_server_and_a_second_run_finishes(fleet: Fleet, spare_server: ChromaServer) -> None:
+    table = fleet.roll_back(2)
+    assert "rolled back 2 " in table["one"]
+    assert "FAILED" in table["two"]
+    assert "not started" in table["three"]
+    assert (fleet.is_back("one"), fleet.is_back("three")) == (True, False)
+
+    spare_server.start()
+    table = fleet.roll_back(0)
+    assert "was as the snapshot 0 " in table["one"]
+    assert "rolled back 2 " in table["two"]
+    assert "rolled back 2 " in table["three"]
+    assert all(fleet.is_back(name) for name in fleet.places)
+
+
+def test_it_goes_on_as_far_as_it_may(fleet: Fleet) -> None:
+    table = fleet.roll_back(2, chromadb_fleet_serial=[2, "100%"], chromadb_fleet_max_fail_percentage=50)
+    assert "FAILED" in table["two"]
+    assert "rolled back 2 " in table["three"]
+    assert (fleet.is_back("one"), fleet.is_back("three")) == (True, True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator
 
 import pytest
 import requests
@@ -24,7 +24,6 @@ from tests.support.counting_proxy import CountingProxy
 from tests.support.equality import same_vector, search_differences, typed
 from tests.support.raw import Contents, RawChroma, Record
 from tests.support.run_module import run_module
-from tests.support.trap_data import is_ancient, is_modern
 
 from . import traps
 from .conftest import Pair, Table
@@ -65,26 +64,10 @@ def targets() -> Iterator[Side]:
     side.close()
 
 
-def known_defect(pair: Pair, trap: Trap) -> Optional[str]:
-    """What the engine does not do right yet; such an outcome never gets into the table."""
-    if trap.changes == {traps.REREAD_FLOAT} and not is_modern(pair.source) and is_modern(pair.target):
-        return "floats of 16 and 17 digits are not compared in the form in which 1.x holds them"
-    if is_ancient(pair.source) and trap.build is traps.duplicates:
-        return "of two records with one id, one is left out without a word"
-    if is_ancient(pair.source) and trap.name.startswith("odd ids"):
-        return "0.3 does not find ids with control characters or backslashes, and they are taken for deleted ones"
-    if trap.build is traps.without_vector and trap.carried_by(pair.target):
-        return "records without a vector are written and do not read back"
-    return None
-
-
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
 def test_trap(
-    pair: Pair, trap: Trap, sources: Side, targets: Side, table: Table, tmp_path: Path, request: pytest.FixtureRequest
+    pair: Pair, trap: Trap, sources: Side, targets: Side, table: Table, tmp_path: Path
 ) -> None:
-    defect = known_defect(pair, trap) if trap.held_by(pair.source) else None
-    if defect:
-        request.applymarker(pytest.mark.xfail(reason=defect, strict=True))
     if not trap.held_by(pair.source):
         table.note(pair, trap.name, "-")
         return

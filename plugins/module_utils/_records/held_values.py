@@ -16,6 +16,7 @@ import math
 from typing import Any, Optional
 
 from .._server.capabilities import MIB, Capabilities
+from .parsed_floats import IN_RECORDS, parsed
 from .reasons import Reason
 from .record_batch import Metadata
 
@@ -82,27 +83,36 @@ def problems(
 def canonical_metadata(metadata: Optional[Metadata], capabilities: Capabilities) -> Optional[Metadata]:
     """The form in which the server holds this metadata: the same object where that makes no difference.
 
-    -0.0 becomes 0.0, {} becomes None, and a list that mixes integers with other numbers becomes one of floats.
+    -0.0 becomes 0.0, {} becomes None, a list that mixes integers with other numbers becomes one of floats, and from 1.0 on
+    some numbers of 16 and 17 digits change in the last place.
     """
     if not metadata:
         return metadata if capabilities.empty_metadata else None
     changed: Metadata = {}
     for key, value in metadata.items():
         if isinstance(value, float):
-            if value == 0.0 and not capabilities.negative_zero and math.copysign(1.0, value) < 0:
-                changed[key] = 0.0
+            if value == 0.0:
+                if not capabilities.negative_zero and math.copysign(1.0, value) < 0:
+                    changed[key] = 0.0
+            elif not capabilities.exact_floats:
+                held = parsed(value, IN_RECORDS)
+                if held != value:
+                    changed[key] = held
         elif isinstance(value, list) and not capabilities.nested_values:
-            canonical = _canonical_list(value)
+            canonical = _canonical_list(value, capabilities.exact_floats)
             if canonical is not value:
                 changed[key] = canonical
     return {**metadata, **changed} if changed else metadata
 
 
-def _canonical_list(values: list[Any]) -> list[Any]:
+def _canonical_list(values: list[Any], exact: bool) -> list[Any]:
     kinds = set(map(type, values))
-    if kinds in ({float}, {int, float}) and (int in kinds or 0.0 in values) and all(map(_is_exact_float, values)):
-        return [float(value) + 0.0 for value in values]  # -0.0 + 0.0 is 0.0
-    return values
+    if kinds not in ({float}, {int, float}) or not all(map(_is_exact_float, values)):
+        return values
+    held = [float(value) + 0.0 for value in values]  # -0.0 + 0.0 is 0.0
+    if not exact:
+        held = [parsed(value, IN_RECORDS) for value in held]
+    return held if int in kinds or 0.0 in values or held != values else values
 
 
 def _is_exact_float(value: float) -> bool:

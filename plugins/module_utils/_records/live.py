@@ -112,7 +112,6 @@ class LiveCollection:
 
     def _try_to_list(self) -> Optional[list[list[str]]]:
         if not self.server.capabilities.tenants:
-            # 0.3 knows no stable order: one request for everything.
             return [self._ids(None, None)]
         pages = [self._ids(LISTED_AT_ONCE, 0)]
         listed = len(pages[0])
@@ -131,7 +130,13 @@ class LiveCollection:
         return list(answer["ids"])
 
     def batches(self) -> Iterator[RecordBatch]:
-        """Every record once, as of about now: what appears meanwhile is read too, what vanishes is noted in `movement`."""
+        """Every record once, as of about now: what appears meanwhile is read too, what vanishes is noted in `movement`.
+
+        IntegrityError names a record that is listed and cannot be read.
+        """
+        if not self.server.capabilities.tenants:
+            yield from _parts(self._whole(vectors=True), self.page_size)
+            return
         ids = IdSets()
         try:
             total = ids.load("listed", self.id_pages())
@@ -140,8 +145,37 @@ class LiveCollection:
         finally:
             ids.close()
 
+    def batches_without_vectors(self) -> Iterator[RecordBatch]:
+        """Every record once, as `batches`, but without vectors (dimension 0) and without a second look at the ids."""
+        if not self.server.capabilities.tenants:
+            yield from _parts(self._whole(vectors=False), self.page_size)
+            return
+        for page in self.id_pages():
+            for start in range(0, len(page), READ_AT_ONCE):
+                yield self.read_without_vectors(page[start : start + READ_AT_ONCE])
+
+    def _whole(self, vectors: bool) -> RecordBatch:
+        """Everything by one request: 0.3 has no order to page by, does not find every id by its name, and holds ids twice."""
+        answer = self.server.get(self.stored.id, self._include() if vectors else self._include()[1:])
+        if vectors and not _complete(answer):
+            raise IntegrityError(
+                f"Collection {self.name!r} on {self.server.endpoint.url} gives {len(answer.get('embeddings') or [])} vectors for {len(answer['ids'])} records.",
+                collection=self.name,
+            )
+        seen: set[str] = set()
+        twice = [record_id for record_id in answer["ids"] if record_id in seen or seen.add(record_id)]  # type: ignore[func-returns-value]
+        if twice:
+            raise IntegrityError(
+                f"Collection {self.name!r} on {self.server.endpoint.url} holds the id {twice[0]!r} more than once; only one record of an id can be kept. "
+                "Delete or rename the others there first.",
+                collection=self.name,
+                ids=twice[:SAMPLE_IDS],
+            )
+        self._throttle.wait(len(answer["ids"]))
+        return self._decoded(answer, vectors=vectors)
+
     def _listed_batches(self, ids: IdSets, total: int) -> Iterator[RecordBatch]:
-        paged = total <= PAGED_UP_TO and self.server.capabilities.tenants
+        paged = total <= PAGED_UP_TO
         offset = 0
         for asked in ids.pages("listed", self.page_size):
             self._throttle.wait(len(asked))
@@ -153,19 +187,22 @@ class LiveCollection:
             if batch is None:
                 batch = self.fetch(asked)
             offset += len(asked)
-            self._note_vanished(asked, batch)
+            self._note_absent(ids, asked, batch)
             yield batch
 
     def _late_batches(self, ids: IdSets) -> Iterator[RecordBatch]:
         for _round in range(REREAD_ROUNDS):
             ids.load("relisted", self.id_pages())
+            yield from self._second_chance(ids)
             appeared = 0
             for asked in ids.only_in("relisted", "listed", self.page_size):
                 appeared += len(asked)
                 self.movement.appeared += len(asked)
                 self.movement.note(asked)
                 ids.add("listed", asked)
-                yield self.fetch(asked)
+                batch = self.fetch(asked)
+                self._note_absent(ids, asked, batch)
+                yield batch
             if not appeared:
                 for gone in ids.only_in("listed", "relisted"):
                     self.movement.vanished += len(gone)
@@ -173,10 +210,33 @@ class LiveCollection:
                 return
         self.movement.unsettled += appeared
 
-    def _note_vanished(self, asked: list[str], batch: RecordBatch) -> None:
+    def _second_chance(self, ids: IdSets) -> Iterator[RecordBatch]:
+        """Ids that were listed, did not arrive, and are listed again have not vanished: they must be readable now."""
+        for page in ids.pages("absent", self.page_size):
+            back = ids.present("relisted", page)
+            batch = self.fetch(back)
+            missing = set(back) - set(batch.ids)
+            still = [record_id for record_id in self._ids_now() if record_id in missing] if missing else []
+            if still:
+                raise IntegrityError(
+                    f"{self.server.endpoint.url} lists the id {still[0]!r} in collection {self.name!r}, but does not give its record.",
+                    collection=self.name,
+                    ids=still[:SAMPLE_IDS],
+                )
+            if len(batch):
+                yield batch
+        ids.clear("absent")
+
+    def _ids_now(self) -> Iterator[str]:
+        for page in self.id_pages():
+            yield from page
+
+    def _note_absent(self, ids: IdSets, asked: list[str], batch: RecordBatch) -> None:
         if len(batch) != len(asked):
             found = set(batch.ids)
-            self.movement.note([record_id for record_id in asked if record_id not in found])
+            absent = [record_id for record_id in asked if record_id not in found]
+            ids.add("absent", absent)
+            self.movement.note(absent)
 
     def read_without_vectors(self, ids: Sequence[str]) -> RecordBatch:
         """Documents, uris and metadata of the given ids; the batch has no vectors (dimension 0)."""
@@ -267,6 +327,11 @@ def _vectors(rows: list[Any], dimension: int) -> tuple[NDArray[np.float32], Opti
                 values = np.array([np.nan if number is None else number for number in row], dtype="<f4")
                 array[place] = values if len(values) == width else np.nan
     return array, embedded
+
+
+def _parts(batch: RecordBatch, size: int) -> Iterator[RecordBatch]:
+    for start in range(0, len(batch), size):
+        yield batch.select(range(start, min(start + size, len(batch))))
 
 
 def _in_order(batch: RecordBatch, ids: Sequence[str]) -> RecordBatch:

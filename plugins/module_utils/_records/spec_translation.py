@@ -15,6 +15,7 @@ from .._server.capabilities import Capabilities
 from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .collection_spec import SPACES, CollectionSpec
+from .parsed_floats import IN_COLLECTIONS, parsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,9 +98,11 @@ def _usable(rows: list[Any]) -> Optional[NDArray[np.float64]]:
 
 def held_spec(spec: CollectionSpec, capabilities: Capabilities) -> CollectionSpec:
     """What becomes of a spec on a server with these capabilities."""
-    if capabilities.configuration:
-        return spec
     metadata = dict(spec.metadata or {})
+    if not capabilities.exact_floats:
+        metadata = {key: parsed(value, IN_COLLECTIONS) if isinstance(value, float) else value for key, value in metadata.items()}
+    if capabilities.configuration:
+        return replace(spec, metadata=metadata if spec.metadata is not None else None)
     if spec.space != "l2" or SPACE_KEY in metadata:
         metadata[SPACE_KEY] = spec.space
     for key, name in METADATA_KEYS.items():

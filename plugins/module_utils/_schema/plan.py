@@ -94,14 +94,13 @@ class MigrationPlan:
         )
 
     def survey(self, progress: Progress) -> Survey:
-        """Read ids, documents and metadata of everything, and judge them; no vector is read."""
+        """Read ids, documents and metadata of everything, and judge them; of vectors, only whether each record has one."""
         survey = Survey()
         places = IdSets()
         try:
             for source in self.sources:
-                for ids in _parts(source):
-                    with progress.phase("validate", 0):
-                        batch = source.read_without_vectors(ids)
+                for batch in source.batches_without_vectors():
+                    with progress.phase("validate"):
                         for part in self.transform(source, batch, judge_vectors=False):
                             self._note(survey, part, places)
                     survey.read += len(batch)
@@ -169,9 +168,8 @@ class MigrationPlan:
     def _vector_faults(self, source: LiveCollection, batch: RecordBatch) -> dict[int, str]:
         faults: dict[int, str] = {}
         present = np.ones(len(batch), dtype=bool) if batch.embedded is None else batch.embedded
-        if not self.capabilities.missing_vectors:
-            for row in np.flatnonzero(~present).tolist():
-                faults[row] = "embedding: missing, and the target cannot hold a record without one"
+        for row in np.flatnonzero(~present).tolist():
+            faults[row] = "embedding: missing, and no server takes a record without one"
         finite = np.isfinite(batch.embeddings).all(axis=1)
         for row in np.flatnonzero(present & ~finite).tolist():
             faults[row] = "embedding: holds a number that is not finite"
@@ -205,13 +203,6 @@ class MigrationPlan:
             if not any(source.name in feeding for feeding in fed_by.values()):
                 target, _id = self.transformation.place(source.name, "", None)
                 fed_by.setdefault(target, {}).setdefault(source.name, 0)
-
-
-def _parts(source: LiveCollection) -> Iterator[list[str]]:
-    size = source.server.capabilities.max_page // 5
-    for page in source.id_pages():
-        for start in range(0, len(page), size):
-            yield page[start : start + size]
 
 
 def _timed(progress: Progress, source: LiveCollection) -> Iterator[RecordBatch]:

@@ -24,6 +24,7 @@ class Capabilities:
     null_values      keeps null as a metadata value
     huge_integers    keeps integers outside -2**63 ... 2**63-1
     negative_zero    keeps -0.0 as a metadata value
+    exact_floats     keeps every finite double in metadata; others change some by a unit in the last place (`parsed_floats`)
     marked_keys      takes metadata keys that are empty or start with # or $
     chroma_keys      keeps metadata keys that start with "chroma:"; others hide them, or take them for the document or the uri
     empty_metadata   keeps {} apart from no metadata at all
@@ -47,6 +48,7 @@ class Capabilities:
     null_values: bool = False
     huge_integers: bool = False
     negative_zero: bool = False
+    exact_floats: bool = True
     marked_keys: bool = True
     chroma_keys: bool = False
     empty_metadata: bool = False
@@ -80,11 +82,12 @@ CHROMA_0_3 = Capabilities(
 CHROMA_0_4 = Capabilities("0.4")
 CHROMA_0_5 = Capabilities("0.5")
 CHROMA_1_0 = Capabilities(
-    "1.0", base64_vectors=True, empty_ids=False, missing_vectors=False, configuration=True, null_clears_document=False, max_body=40 * MIB
+    "1.0", base64_vectors=True, exact_floats=False, empty_ids=False, missing_vectors=False, configuration=True, null_clears_document=False, max_body=40 * MIB
 )
 CHROMA_1_5 = Capabilities(
     "1.5",
     base64_vectors=True,
+    exact_floats=False,
     list_values=True,
     marked_keys=False,
     empty_ids=False,

@@ -90,6 +90,10 @@ bench: setup ## Memory and speed of snapshot and migrate, 10,000 and 100,000 rec
 test-versions: setup ## Servers from 0.3.29 to 1.5.x
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/versions
 
+.PHONY: test-playbooks
+test-playbooks: setup ## The whole runbook as playbooks: go, no_go, a failed cutover, a passed deadline
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/playbooks
+
 .PHONY: test-lab
 test-lab: setup ## Several hosts with systemd and ssh (needs root)
 	tests/lab/lab $(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab

@@ -194,27 +194,34 @@ class _Migration:
 
     def _stream(self) -> None:
         with self.progress.phase("import") as importing:
-            for batch, compared in read_ahead(self._compared()):
-                self._take(batch, compared)
-                importing.records += len(batch.records)
+            for parts in read_ahead(self._compared()):
+                for batch, compared in parts:
+                    self._take(batch, compared)
+                    importing.records += len(batch.records)
             for target in self.targets.values():
                 target.finish()
         self._require_valid(self.quarantine, self.read, "What was valid is written.")
 
-    def _compared(self) -> Iterator[tuple[TransformedBatch, ComparedBatch]]:
-        """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile."""
-        for batch in self.plan.batches(self.progress):
-            target = self.targets.get(batch.target)
-            if target is None:
-                raise DriftError(
-                    f"A record of {batch.source} that appeared meanwhile belongs to {batch.target!r}, which is not prepared yet. Run the same task again.",
-                    collection=batch.target,
-                )
-            taken = target.counterpart.expected_already(batch.records.ids)
-            if taken:
-                raise InvalidDataError(f"Id {taken[0]!r} of {batch.source} collides in the target collection {batch.target!r}.", ids=taken[:SAMPLE_IDS])
-            target.counterpart.spare(batch.invalid_ids)
-            yield batch, target.counterpart.compare(batch.records)
+    def _compared(self) -> Iterator[list[tuple[TransformedBatch, ComparedBatch]]]:
+        """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile.
+
+        Handed over by what was read at once, not by target: with many targets the parts are small, and one part ahead would be nothing.
+        """
+        for parts in self.plan.batches(self.progress):
+            yield [(batch, self._compare(batch)) for batch in parts]
+
+    def _compare(self, batch: TransformedBatch) -> ComparedBatch:
+        target = self.targets.get(batch.target)
+        if target is None:
+            raise DriftError(
+                f"A record of {batch.source} that appeared meanwhile belongs to {batch.target!r}, which is not prepared yet. Run the same task again.",
+                collection=batch.target,
+            )
+        taken = target.counterpart.expected_already(batch.records.ids)
+        if taken:
+            raise InvalidDataError(f"Id {taken[0]!r} of {batch.source} collides in the target collection {batch.target!r}.", ids=taken[:SAMPLE_IDS])
+        target.counterpart.spare(batch.invalid_ids)
+        return target.counterpart.compare(batch.records)
 
     def _take(self, batch: TransformedBatch, compared: ComparedBatch) -> None:
         if self.settings.until is not None and time.monotonic() > self.settings.until:

@@ -119,13 +119,13 @@ class MigrationPlan:
         counts[part.source] = counts.get(part.source, 0) + len(part.records)
         survey.invalid.add(part.invalid)
 
-    def batches(self, progress: Progress) -> Iterator[TransformedBatch]:
-        """Everything that the target should hold, source collection by source collection."""
+    def batches(self, progress: Progress) -> Iterator[list[TransformedBatch]]:
+        """Everything that the target should hold, source collection by source collection: for each batch that was read, its parts by target."""
         for source in self.sources:
             for batch in _timed(progress, source):
                 with progress.phase("transform", len(batch)):
                     parts = self.transform(source, batch)
-                yield from parts
+                yield parts
 
     def transform(self, source: LiveCollection, batch: RecordBatch, judge_vectors: bool = True) -> list[TransformedBatch]:
         """One batch, split by target collection; records that the schema or the target refuses are named, not carried."""

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Iterator, Mapping, Optional, Sequence
 
 from .._errors import InvalidDataError
@@ -98,7 +99,7 @@ class Walk:
 
     def _compared(self) -> Iterator[tuple[TransformedBatch, ComparedBatch]]:
         """Runs in a thread of its own, so that reading goes on while the observers think."""
-        parts = self._plan.batches(self._progress) if self._chosen is None else self._chosen_parts(self._chosen)
+        parts = chain.from_iterable(self._plan.batches(self._progress)) if self._chosen is None else self._chosen_parts(self._chosen)
         # One thread reads the source while another reads the target.
         for part in read_ahead(parts):
             subject = self._subject(part.target, part.source)

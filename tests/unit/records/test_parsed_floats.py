@@ -10,6 +10,7 @@ import math
 import random
 
 import pytest
+
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.parsed_floats import IN_RECORDS, parsed
 
 

@@ -51,7 +51,7 @@ class Load:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.tally = Tally()
-        self._threads = [threading.Thread(target=self._read, daemon=True) for _ in range(readers)]
+        self._threads = [threading.Thread(target=self._read, daemon=True) for _reader in range(readers)]
         self._threads += [threading.Thread(target=self._write, args=(n,), daemon=True) for n in range(writers)]
 
     def __enter__(self) -> Load:

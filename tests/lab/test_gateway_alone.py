@@ -184,7 +184,7 @@ def test_clients_notice_nothing_but_the_frozen_seconds(pair: Pair) -> None:
 
     with Load(gateway.url, pair.on_source) as load:
         assert gateway.role("map") > 0
-        for _ in range(5):
+        for _turn in range(5):
             gateway.call("reload", "router")
             seen = len(load.tally.acknowledged)
             poll(lambda seen=seen: len(load.tally.acknowledged) > seen + 5)  # type: ignore[misc]
@@ -286,7 +286,7 @@ def test_the_freeze_waits_for_writes_in_flight(echoing: Tuple[LocalGateway, Echo
     assert gateway.request("POST", "/api/v1/collections/%s/get" % HELD)[0] == 200
     assert freezing.poll() is None
     source.answering.set()
-    output, _ = freezing.communicate(timeout=30)
+    output, _errors = freezing.communicate(timeout=30)
     assert freezing.returncode == 0
     assert json.loads(output)["drain_seconds"] > 0
     assert any(write in line for line in source.finished)

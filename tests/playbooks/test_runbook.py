@@ -35,7 +35,7 @@ class Runbook:
         texts = sample_data.sample_records(sum(SIZES.values()))
         for name, size in SIZES.items():
             collection = self.source.create(name, configuration={"hnsw": {"space": "cosine"}})
-            self.source.add(collection, [Record(f"{name}-{r.id}", r.embedding, r.document, dict(r.metadata)) for _, r in zip(range(size), texts)])
+            self.source.add(collection, [Record(f"{name}-{r.id}", r.embedding, r.document, dict(r.metadata)) for _number, r in zip(range(size), texts)])
         own = self.target.create("there_before")
         self.target.add(own, [Record("a", next(sample_data.sample_records(1)).embedding, "kept", None)])
         self.before = self.target.contents()

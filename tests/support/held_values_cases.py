@@ -63,8 +63,8 @@ def random_candidates(seed: int, count: int) -> list[Candidate]:
     chance = random.Random(seed)
     plain = [value for value in VALUES if not isinstance(value, (list, dict)) or len(json.dumps(value)) < 1000]
     found = []
-    for _ in range(count):
-        keys = [chance.choice(KEYS if chance.random() < 0.1 else ("k", "l", "m", "n")) for _ in range(3)]
+    for _record in range(count):
+        keys = [chance.choice(KEYS if chance.random() < 0.1 else ("k", "l", "m", "n")) for _key in range(3)]
         found.append(Candidate("record", chance.choice(("d", "")), {key: chance.choice(plain) for key in keys}))
     return found
 

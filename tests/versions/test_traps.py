@@ -130,8 +130,8 @@ def record_changes(record: Record, there: Record, space: str, modern: bool) -> s
 
 def reread(value: float) -> float:
     """A float as 1.x reads it from JSON: the digits as one integer, then one division or multiplication by a power of ten."""
-    mantissa, _, exponent = repr(abs(value)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
+    mantissa, _mark, exponent = repr(abs(value)).partition("e")
+    whole, _dot, fraction = mantissa.partition(".")
     digits, power = float(int(whole + fraction)), int(exponent or 0) - len(fraction)
     while power < -308:
         digits, power = digits / 1e308, power + 308

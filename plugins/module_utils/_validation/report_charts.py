@@ -26,7 +26,7 @@ class Part(NamedTuple):
     title: str
 
 
-def bar(parts: Sequence[Part], whole: float, start: float = 0.0) -> str:
+def bar_of(parts: Sequence[Part], whole: float, start: float = 0.0) -> str:
     """Pieces side by side; `whole` is as wide as the picture."""
     whole = whole or 1.0
     x = WIDTH * start / whole
@@ -58,10 +58,10 @@ def source_rows(collections: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for collection in collections:
         valid, invalid, found = collection["valid"], collection["invalid"], collection["found_in_target"]
-        pictures = [bar([Part(valid, "ok", f"{valid:,} valid"), Part(invalid, "warn", f"{invalid:,} invalid")], widest)]
+        pictures = [bar_of([Part(valid, "ok", f"{valid:,} valid"), Part(invalid, "warn", f"{invalid:,} invalid")], widest)]
         figures = f"{collection['count']:,} in the source" + (f", {invalid:,} invalid" if invalid else "")
         if found is not None:
-            pictures.append(bar([Part(found, "info" if found == valid else "bad", f"{found:,} found in the target")], widest))
+            pictures.append(bar_of([Part(found, "info" if found == valid else "bad", f"{found:,} found in the target")], widest))
             figures += f"<br>{found:,} found in the target"
         rows.append(row(collection["name"], pictures, figures))
     return "".join(rows)
@@ -85,7 +85,7 @@ def target_rows(collections: Sequence[Mapping[str, Any]]) -> str:
         figures = ", ".join(f"{collection[key]:,} {words}" for key, _kind, words in TARGET_PARTS if collection[key]) or "no records"
         if collection["count"] is None:
             figures = f"<strong>not in the target</strong>, {figures}"
-        rows.append(row(collection["name"], [bar(parts, widest)], figures))
+        rows.append(row(collection["name"], [bar_of(parts, widest)], figures))
     return "".join(rows)
 
 
@@ -124,7 +124,7 @@ def _divergence(query: Mapping[str, Any]) -> float:
 def histogram(classes: Sequence[tuple[str, int, str]], unit: str) -> str:
     """Rows of (label, count, kind)."""
     most = max((count for _label, count, _kind in classes), default=0)
-    return "".join(row(label, [bar([Part(count, kind, f"{count:,} {unit}")], most)], f"{count:,}") for label, count, kind in classes)
+    return "".join(row(label, [bar_of([Part(count, kind, f"{count:,} {unit}")], most)], f"{count:,}") for label, count, kind in classes)
 
 
 def error_classes(classes: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, str]]:
@@ -158,5 +158,5 @@ def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
     """The steps of the run as a Gantt chart."""
     end = max((step["start"] + step["seconds"] for step in steps), default=0.0)
     return "".join(
-        row(step["name"], [bar([Part(step["seconds"], "info", f"{step['seconds']:.1f} s")], end, step["start"])], f"{step['seconds']:.1f} s") for step in steps
+        row(step["name"], [bar_of([Part(step["seconds"], "info", f"{step['seconds']:.1f} s")], end, step["start"])], f"{step['seconds']:.1f} s") for step in steps
     )

@@ -22,7 +22,7 @@ def test_short_numbers_stay(value: float) -> None:
 def test_long_numbers_move_by_a_few_units_in_the_last_place() -> None:
     numbers = random.Random(7)
     moved = 0
-    for _ in range(2000):
+    for _number in range(2000):
         value = numbers.random() * 10 ** numbers.randrange(-10, 10)
         held = parsed(value, IN_RECORDS)
         assert abs(held - value) <= 4 * math.ulp(value)

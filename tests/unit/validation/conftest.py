@@ -53,10 +53,10 @@ class Side:
 class Comparison:
     """Hands both sides to observers, as the walk does."""
 
-    def __init__(self, *observers, space="l2", schema=SCHEMA, target="sergio_humor", sources=("one",)):
+    def __init__(self, *observers, space="l2", schema="default", target="sergio_humor", sources=("one",)):
         self.observers = observers
         self.space = space
-        fields = None if schema is None else fields_for(parse_schema(schema), target)
+        fields = None if schema is None else fields_for(parse_schema(SCHEMA if schema == "default" else schema), target)
         self.subject = Subject(target, sources, space, fields)
 
     def show(self, expected, actual, source="one"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import stat
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -153,7 +153,7 @@ def test_the_text_for_people_on_call(make_report):
     assert "Roll the target back" in text
     assert "Level 4" in text
     assert "\x1b" not in text
-    assert "<script>" not in text.split("Target:")[0]
+    assert "<script>" not in text.split("Target:", maxsplit=1)[0]
     assert "Level" not in troubleshooting_text(make_report())
 
 

@@ -80,7 +80,8 @@ class LocalGateway:
         return changes(play(self.playbook, "-i", "localhost,", *arguments, variables={**self.variables, "entry": entry, **variables}))["localhost"]
 
     def call(self, *arguments: str, check: bool = True) -> Dict[str, object]:
-        done = subprocess.run([str(self.command), "--config", str(self.config), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        command = [str(self.command), "--config", str(self.config), *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         assert not check or done.returncode == 0, done.stdout
         answer: Dict[str, object] = json.loads(done.stdout.splitlines()[-1])
         return answer

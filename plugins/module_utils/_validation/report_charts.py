@@ -158,5 +158,6 @@ def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
     """The steps of the run as a Gantt chart."""
     end = max((step["start"] + step["seconds"] for step in steps), default=0.0)
     return "".join(
-        row(step["name"], [bar_of([Part(step["seconds"], "info", f"{step['seconds']:.1f} s")], end, step["start"])], f"{step['seconds']:.1f} s") for step in steps
+        row(step["name"], [bar_of([Part(step["seconds"], "info", f"{step['seconds']:.1f} s")], end, step["start"])], f"{step['seconds']:.1f} s")
+        for step in steps
     )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 import stat
-from xml.etree import ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import fastjsonschema
 import pytest

@@ -41,6 +41,8 @@ class Shell:
         })  # fmt: skip
         # As from anywhere, with no configuration of Ansible at hand.
         del self.env["ANSIBLE_CONFIG"], self.env["ANSIBLE_FORCE_COLOR"]
+        # Whoever runs the tests may not want colours; the command is asked for them all the same.
+        self.env.pop("NO_COLOR", None)
 
     def __call__(self, *words: str, code: int = OK, env: Optional[Mapping[str, str]] = None, cwd: Path = Path("/")) -> str:
         """Standard output and error of one run that must end with this code."""

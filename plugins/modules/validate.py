@@ -118,6 +118,13 @@ options:
   report_directory:
     description: A directory on the host that runs the module for the report, as JSON, Markdown, HTML and JUnit XML. Without it, no report is written.
     type: path
+  state_directory:
+    description:
+      - The O(state_directory) of M(infrafabric.chromadb.migrate), where each of its passes notes what it saw. With it, a source may be validated
+        while it is in use, since what was written to it, or deleted from it, after the last pass is counted and not judged.
+      - What the last pass saw is judged as ever. A pass that did not end, and one with a C(shard), leaves no notes that count.
+      - Without it, every difference is judged.
+    type: path
 seealso:
   - module: infrafabric.chromadb.migrate
   - module: infrafabric.chromadb.rollback
@@ -291,6 +298,7 @@ def main() -> None:
         "sample": {"type": "dict", "options": sample},
         "thresholds": {"type": "dict", "apply_defaults": True, "options": thresholds},
         "report_directory": {"type": "path"},
+        "state_directory": {"type": "path"},
     }
     run_module(validate, {**endpoints(), **transformation(), **options, **progress()})
 

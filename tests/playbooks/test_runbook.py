@@ -116,7 +116,7 @@ def test_from_the_first_check_to_the_rollback_after_the_cutover(runbook: Runbook
     runbook.play("rollback", "-e", '{"rollback_discard_new_writes": true}')
     runbook.target_is_as_before()
     runbook.client_is_as_before()
-    assert runbook.restarts.read_text().endswith("CHROMADB_URL=http://old.example.com:1\r\n")
+    assert runbook.restarts.read_bytes().endswith(b"CHROMADB_URL=http://old.example.com:1\r\n")
     assert "changed=0" in runbook.play("rollback").stdout
 
 

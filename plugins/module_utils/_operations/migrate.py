@@ -20,6 +20,7 @@ from .._lock import server_lock
 from .._records.compare import ComparedBatch
 from .._records.live import Throttle
 from .._records.read_ahead import read_ahead
+from .._records.seen_records import SeenRecords, seen_records_path
 from .._schema.invalid import InvalidTally
 from .._schema.plan import MigrationPlan, Shard, TransformedBatch
 from .._server.probe import connect
@@ -84,7 +85,11 @@ def migrate(
                 stack.enter_context(server_lock(f"{target.identity} shard {label}", "migrate"))
         checkpoint = begin_checkpoint(state_directory, source.identity, target.identity, plan.transformation.identity, label, write=not context.check_mode)
         source_server.http.patience = target_server.http.patience = PATIENCE_SECONDS
-        run = _Migration(plan, target_server, settings, checkpoint, context)
+        seen = None
+        if not context.check_mode and label is None:
+            seen = SeenRecords.begin(seen_records_path(state_directory, source.identity, target.identity, plan.transformation.identity))
+            stack.callback(seen.close)
+        run = _Migration(plan, target_server, settings, checkpoint, context, seen)
         stack.callback(run.close)
         try:
             return run.run()
@@ -108,12 +113,15 @@ class _Settings:
 class _Migration:
     """One run: survey, prepare the targets, stream, prune, prove."""
 
-    def __init__(self, plan: MigrationPlan, server: Server, settings: _Settings, checkpoint: CheckpointFile, context: Context) -> None:
+    def __init__(
+        self, plan: MigrationPlan, server: Server, settings: _Settings, checkpoint: CheckpointFile, context: Context, seen: Optional[SeenRecords]
+    ) -> None:
         self.plan = plan
         self.server = server
         self.settings = settings
         self.checkpoint = checkpoint
         self.context = context
+        self.seen = seen
         self.progress = context.progress
         self.targets: dict[str, TargetCollection] = {}
         self.quarantine = Quarantine(self._quarantine_path())
@@ -221,6 +229,8 @@ class _Migration:
         if taken:
             raise InvalidDataError(f"Id {taken[0]!r} of {batch.source} collides in the target collection {batch.target!r}.", ids=taken[:SAMPLE_IDS])
         target.counterpart.spare(batch.invalid_ids)
+        if self.seen is not None:
+            self.seen.note(batch.target, batch.records, target.spec.space)
         return target.counterpart.compare(batch.records)
 
     def _take(self, batch: TransformedBatch, compared: ComparedBatch) -> None:
@@ -262,6 +272,8 @@ class _Migration:
         with self.progress.phase("verify") as phase:
             for target in self.targets.values():
                 phase.records += target.prove()
+        if self.seen is not None:
+            self.seen.complete()
         self.checkpoint.save(COMPLETE)
 
     def _outcome(self) -> Outcome:

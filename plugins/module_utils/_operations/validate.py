@@ -15,6 +15,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from .._endpoint import Endpoint
 from .._errors import UsageError
 from .._records.live import LiveCollection
+from .._records.seen_records import SeenRecords, seen_records_path
 from .._schema.plan import MigrationPlan
 from .._schema.transformation import FAIL, PREFIX
 from .._server.probe import connect
@@ -65,6 +66,7 @@ def validate(
     sample: Optional[Mapping[str, Any]],
     thresholds: Optional[Mapping[str, Any]],
     report_directory: Optional[str],
+    state_directory: Optional[str],
     context: Context,
 ) -> Outcome:
     """Judge the target; a bad decision is a result, not an error. Reports are written unless in check mode."""
@@ -84,7 +86,12 @@ def validate(
         plan = make_plan(source_server, target_server, on_collision=FAIL, **rules)
         if _ids_are_prefixed(plan, stored):
             plan = make_plan(source_server, target_server, on_collision=PREFIX, **rules)
-        run = _Validation(plan, source_server, target_server, stored, limits, counts, chosen, context)
+        seen = None
+        if state_directory is not None:
+            seen = SeenRecords.of_last_pass(seen_records_path(state_directory, source.identity, target.identity, plan.transformation.identity))
+        if seen is not None:
+            stack.callback(seen.close)
+        run = _Validation(plan, source_server, target_server, stored, limits, counts, chosen, context, seen)
         stack.callback(run.close)
         return run.run(wanted, directory)
 
@@ -102,6 +109,7 @@ class _Validation:
         expected_counts: Mapping[str, int],
         sample: Optional[_Sample],
         context: Context,
+        seen: Optional[SeenRecords],
     ) -> None:
         self.plan = plan
         self.source = source
@@ -111,6 +119,7 @@ class _Validation:
         self.expected_counts = expected_counts
         self.sample = sample
         self.context = context
+        self.seen = seen
         self.progress = context.progress
         self.census = Census()
         self.timeline: list[Step] = []
@@ -141,12 +150,12 @@ class _Validation:
         if self.sample is None:
             observers.append(exact)
         names = [collection.name for collection in self.source.list_collections()]
-        self._walk = Walk(self.plan, self.stored, self.census, observers, self.progress, names, chosen)
+        self._walk = Walk(self.plan, self.stored, self.census, observers, self.progress, names, chosen, self.seen)
         with self._step("compare all records" if self.sample is None else "compare a sample"):
             walked = self._walk.run()
         with self._step("search"), self.progress.phase("search", len(queries)):
             results, answers = self._search(exact, queries)
-        sources = [SourceFigures(name, count, walked.invalid.get(name, 0)) for name, count in counts.items()]
+        sources = [self._source_figures(source, counts[source.name], walked) for source in self.plan.sources]
         targets = [self._figures(name, distinct) for name, distinct in walked.listed.items()]
         has_vectors = bool(queries) or any(source.stored.dimension for source in self.plan.sources if counts[source.name])
         checks = [
@@ -201,6 +210,13 @@ class _Validation:
             return check_counts(self.census, sources, targets, self.expected_counts)
         one_to_one = not self.plan.transformation.routes
         return check_counts_of_sample(sources, targets, one_to_one, bool(walked.invalid), self.expected_counts)
+
+    def _source_figures(self, source: LiveCollection, count: int, walked: Walked) -> SourceFigures:
+        """What a source collection counts; one that was written to meanwhile has as many records as were read, every id that it listed."""
+        invalid, late = walked.invalid.get(source.name, 0), walked.late.get(source.name, 0)
+        if self.seen is not None and self.sample is None and (_moved(source) or source.count() != count):
+            count = self.census.sources.get(source.name, [0, 0])[0] + invalid + late
+        return SourceFigures(source.name, count, invalid, late)
 
     def _figures(self, name: str, distinct: int) -> TargetFigures:
         held = self.stored.get(name)
@@ -284,11 +300,21 @@ class _Validation:
         return Outcome(False, self.progress.seconds, returns, warnings=warnings)
 
     def _warnings(self) -> list[str]:
-        moved = [source.name for source in self.plan.sources if source.movement.appeared or source.movement.vanished or source.movement.unsettled]
+        late = self.census.total("late")
+        if late:
+            return [
+                f"{late} records were written to the source, or deleted there, after the last pass of the migration. They are not judged: "
+                "the pass under the freeze moves and proves them."
+            ]
+        moved = [source.name for source in self.plan.sources if _moved(source)]
         if not moved:
             return []
         names = ", ".join(moved)
         return [f"{names}: records were written or deleted in the source while it was read; differences may be due to that. Freeze its writers for a proof."]
+
+
+def _moved(source: LiveCollection) -> bool:
+    return bool(source.movement.appeared or source.movement.vanished or source.movement.unsettled)
 
 
 def _choose(plan: MigrationPlan, sample: _Sample) -> dict[str, list[str]]:

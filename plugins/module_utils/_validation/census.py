@@ -27,6 +27,7 @@ class Tally:
     extra      records that belong to this migration but that the source does not have
     foreign    records that belong to somebody else
     spared     records that are no fault and no proof: the source's are invalid, or of a collection that is not validated now
+    late       records that were written to the source, or deleted there, since the last pass; those that the target holds are spared
     """
 
     subject: Subject
@@ -36,6 +37,7 @@ class Tally:
     extra: int = 0
     foreign: int = 0
     spared: int = 0
+    late: int = 0
     fields: Counter[str] = field(default_factory=Counter)
 
     @property

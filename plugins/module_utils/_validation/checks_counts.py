@@ -18,11 +18,12 @@ NAMED_FAULTS = 3
 
 @dataclass(frozen=True)
 class SourceFigures:
-    """A source collection: what its server counts, and how many of its records the schema refuses."""
+    """A source collection: what its server counts, how many of its records the schema refuses, how many are newer than the last pass."""
 
     name: str
     count: int
     invalid: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ def check_counts(
     source_rows: list[dict[str, Any]] = []
     for source in sources:
         expected, found = census.sources.get(source.name, [0, 0])
-        valid = source.count - source.invalid
-        source_rows.append({"collection": source.name, "count": source.count, "invalid": source.invalid, "expected_in_target": valid, "found_in_target": found})
+        valid = source.count - source.invalid - source.late
+        row = {"collection": source.name, "count": source.count, "invalid": source.invalid, "expected_in_target": valid, "found_in_target": found}
+        source_rows.append({**row, "late": source.late} if source.late else row)
         if found != valid:
             faults.append(f"of source collection {source.name}, the target should hold {number(valid, 'record')} and holds {found:,}")
         if expected != valid:
-            faults.append(f"source collection {source.name} counts {number(source.count, 'record')} but {expected + source.invalid:,} could be read")
+            read = expected + source.invalid + source.late
+            faults.append(f"source collection {source.name} counts {number(source.count, 'record')} but {read:,} could be read")
             off += abs(valid - expected)
     target_rows: list[dict[str, Any]] = []
     foreign = 0

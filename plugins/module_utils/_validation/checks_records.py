@@ -53,6 +53,9 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
     }
     if sampled is not None:
         details["sample"] = sampled
+    late = census.total("late")
+    if late:
+        details["late"] = late
     compared = census.total("unchanged") + census.total("changed") + census.total("lost")
     differing = census.total("differing")
     if differing:

@@ -7,16 +7,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Iterator, Mapping, Optional, Sequence
 
 from .._errors import InvalidDataError
 from .._progress import Progress
-from .._records.compare import ComparedBatch, Counterpart
+from .._records.compare import UNCHANGED, ComparedBatch, Counterpart, compare_batch
 from .._records.live import LiveCollection
 from .._records.read_ahead import read_ahead
 from .._records.record_batch import RecordBatch
+from .._records.seen_records import SeenRecords
 from .._schema.fields import SOURCE_COLLECTION, fields_for
 from .._schema.plan import MigrationPlan, TransformedBatch
 from .._schema.transformation import PREFIX, Invalid
@@ -32,12 +33,14 @@ class Walked:
 
     fed_by   target → source collection → valid records that it should get from there
     read     source collection → records read
+    late     source collection → records that were written since the last pass of the migration, and are not judged
     invalid  source collection → records that the schema, or the target's server, refuses
     listed   target → ids that the target lists
     """
 
     fed_by: dict[str, dict[str, int]] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)
     invalid: dict[str, int] = field(default_factory=dict)
     invalid_sample: list[Invalid] = field(default_factory=list)
     listed: dict[str, int] = field(default_factory=dict)
@@ -55,10 +58,12 @@ class Walk:
         progress: Progress,
         source_names: Sequence[str],
         chosen: Optional[Mapping[str, Sequence[str]]] = None,
+        seen: Optional[SeenRecords] = None,
     ) -> None:
         """`stored` are the target's collections by name, `source_names` all collections of the source server.
 
         chosen  source collection → ids, when only these records are to be looked at
+        seen    what the last pass of the migration saw; with it, what was written to the source since is not judged
         """
         self.result = Walked()
         self.subjects: dict[str, Subject] = {}
@@ -68,6 +73,7 @@ class Walk:
         self._observers = [census, *observers]
         self._progress = progress
         self._chosen = chosen
+        self._seen = seen
         self._counterparts: dict[str, Counterpart] = {}
         self._selected = {source.name for source in plan.sources}
         self._elsewhere = set(source_names) - self._selected
@@ -81,7 +87,7 @@ class Walk:
         with self._progress.phase("compare") as phase:
             for part, compared in read_ahead(self._compared()):
                 subject = self.subjects[part.target]
-                for observer in self._observers:
+                for observer in self._observers if len(part.records) else ():
                     observer.observe(subject, part.source, compared)
                 phase.records += len(part.records)
                 self._progress.advance(len(part.records) + len(part.invalid))
@@ -111,8 +117,27 @@ class Walk:
                     "Give the records of one collection an id_prefix by a route.",
                     ids=taken[:INVALID_SAMPLE],
                 )
+            compared = counterpart.compare(part.records)
+            part, compared = self._without_late(part, compared, subject)
             self._count(part, subject, counterpart)
-            yield part, counterpart.compare(part.records)
+            yield part, compared
+
+    def _without_late(self, part: TransformedBatch, compared: ComparedBatch, subject: Subject) -> tuple[TransformedBatch, ComparedBatch]:
+        """Leave out the records that differ because the source was written to since the last pass."""
+        differing = [] if self._seen is None else [row for row, status in enumerate(compared.status) if status != UNCHANGED]
+        if self._seen is None or not differing:
+            return part, compared
+        late = set(self._seen.rows_written_since(part.target, part.records, differing, subject.space))
+        if not late:
+            return part, compared
+        tally = self._census.tally(subject)
+        tally.late += len(late)
+        tally.spared += len(late & compared.rows.keys())
+        self.result.late[part.source] = self.result.late.get(part.source, 0) + len(late)
+        rows = [row for row in range(len(part.records)) if row not in late]
+        part = replace(part, records=part.records.select(rows), source_ids=[part.source_ids[row] for row in rows])
+        actual = compared.actual.select([compared.rows[row] for row in rows if row in compared.rows])
+        return part, compare_batch(part.records, actual, subject.space)
 
     def _chosen_parts(self, chosen: Mapping[str, Sequence[str]]) -> Iterator[TransformedBatch]:
         for source in self._plan.sources:
@@ -150,6 +175,12 @@ class Walk:
         if counterpart.actual is None:
             return
         for page in counterpart.surplus():
+            deleted = set() if self._seen is None else self._seen.seen(subject.target, page)
+            self._census.tally(subject).late += len(deleted)
+            self._census.tally(subject).spared += len(deleted)
+            page = [record_id for record_id in page if record_id not in deleted]
+            if not page:
+                continue
             records = counterpart.actual.fetch(page)
             owners = [self._owner(subject, records, row) for row in range(len(records))]
             judged = [row for row, owner in enumerate(owners) if owner not in self._elsewhere]

@@ -1,0 +1,143 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""What the last pass of a migration saw, so that a validation can tell a record that was lost from one that was written since.
+
+While a source is in use, some of its records are always newer than the last pass. Each pass notes every record that it expects
+in the target, as a digest. A record that differs later is the migration's fault only if its digest is still the noted one.
+
+For cosine the digest leaves the vector out, since a server may give it back with other last bits than before: there a record
+of which nothing but the vector was changed since counts as one that differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from typing import Optional, Sequence
+
+from .._errors import DiskError
+from .._libraries import np
+from .digest import record_digest
+from .id_sets import ASKED_AT_ONCE
+from .record_batch import RecordBatch
+
+
+def seen_records_path(directory: str, source: str, target: str, transformation: str) -> str:
+    """Where the notes of the migration from this source into this target by these rules are kept."""
+    name = hashlib.sha256("\n".join((source, target, transformation)).encode()).hexdigest()[:12]
+    return os.path.join(directory, f"seen_{name}.sqlite")
+
+
+class SeenRecords:
+    """Notes in a SQLite file; they count only from the end of a pass that saw everything until the begin of the next."""
+
+    def __init__(self, database: sqlite3.Connection, number: int) -> None:
+        self._database = database
+        self._pass = number
+
+    @classmethod
+    def begin(cls, path: str) -> SeenRecords:
+        """Begin the notes of a new pass over all records."""
+        try:
+            # Two more tries than none: a file that a crash left unreadable is worth nothing, and is made anew.
+            for _attempt in range(2):
+                try:
+                    return cls._begin(path)
+                except sqlite3.DatabaseError:
+                    if os.path.exists(path):
+                        os.unlink(path)
+            return cls._begin(path)
+        except (OSError, sqlite3.Error) as error:
+            raise DiskError(f"{path} cannot be written: {error}.") from None
+
+    @classmethod
+    def _begin(cls, path: str) -> SeenRecords:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        database.execute("CREATE TABLE IF NOT EXISTS passes (number INTEGER PRIMARY KEY, complete INTEGER NOT NULL)")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS records (target TEXT, id BLOB, digest BLOB NOT NULL, pass INTEGER NOT NULL, PRIMARY KEY (target, id)) WITHOUT ROWID"
+        )
+        database.execute("BEGIN")
+        (last,) = database.execute("SELECT coalesce(max(number), 0) FROM passes").fetchone()
+        database.execute("DELETE FROM passes")
+        database.execute("INSERT INTO passes VALUES (?, 0)", (last + 1,))
+        database.execute("COMMIT")
+        return cls(database, last + 1)
+
+    @classmethod
+    def of_last_pass(cls, path: str) -> Optional[SeenRecords]:
+        """The notes of the last pass, to be asked; None where there are none, or where that pass did not end."""
+        if not os.path.exists(path):
+            return None
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
+        try:
+            found = database.execute("SELECT number, complete FROM passes").fetchone()
+            if found is not None and found[1]:
+                return cls(database, found[0])
+        except sqlite3.Error:
+            # Notes that cannot be read excuse nothing.
+            pass
+        database.close()
+        return None
+
+    def note(self, target: str, batch: RecordBatch, space: str) -> None:
+        """These records are expected in the target collection, whose distance is `space`."""
+        digests = _digests(batch, range(len(batch)), space)
+        self._database.execute("BEGIN")
+        self._database.executemany(
+            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
+            ((target, _encoded(record_id), digest, self._pass) for record_id, digest in zip(batch.ids, digests)),
+        )
+        self._database.execute("COMMIT")
+
+    def complete(self) -> None:
+        """The pass is over: what it did not see is no longer in the source."""
+        self._database.execute("BEGIN")
+        self._database.execute("DELETE FROM records WHERE pass < ?", (self._pass,))
+        self._database.execute("UPDATE passes SET complete = 1")
+        self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        self._database.close()
+
+    def rows_written_since(self, target: str, batch: RecordBatch, rows: Sequence[int], space: str) -> list[int]:
+        """Those of the rows whose records the pass saw otherwise, or not at all."""
+        noted = self._noted(target, [batch.ids[row] for row in rows])
+        return [row for row, digest in zip(rows, _digests(batch, rows, space)) if noted.get(batch.ids[row]) != digest]
+
+    def seen(self, target: str, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that the pass expected in the target collection."""
+        return set(self._noted(target, ids))
+
+    def _noted(self, target: str, ids: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for start in range(0, len(ids), ASKED_AT_ONCE):
+            asked = {_encoded(record_id): record_id for record_id in ids[start : start + ASKED_AT_ONCE]}
+            marks = ",".join("?" * len(asked))
+            rows = self._database.execute(f"SELECT id, digest FROM records WHERE target = ? AND id IN ({marks})", (target, *asked))
+            found.update((asked[key], digest) for key, digest in rows)
+        return found
+
+
+def _digests(batch: RecordBatch, rows: Sequence[int], space: str) -> list[bytes]:
+    exact = space != "cosine"
+    vectors = np.ascontiguousarray(batch.embeddings, dtype="<f4")
+    return [
+        record_digest(
+            batch.ids[row],
+            batch.documents[row],
+            batch.uris[row],
+            batch.metadatas[row],
+            vectors[row].tobytes() if exact and (batch.embedded is None or batch.embedded[row]) else None,
+        )
+        for row in rows
+    ]
+
+
+def _encoded(record_id: str) -> bytes:
+    return record_id.encode("utf-8", "surrogatepass")

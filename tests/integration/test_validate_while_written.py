@@ -1,0 +1,82 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A source that is in use while its migration is validated: what was written since is not held against the target, what was lost is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.case import Case
+from tests.support.raw import RawChroma, Record
+
+RECORDS = 60
+
+
+def filled(case: Case, space: str) -> str:
+    random = np.random.default_rng(11)
+    collection = case.source.create("docs", configuration={"hnsw": {"space": space}})
+    case.source.add(collection, [Record(f"r{n}", random.normal(size=6).astype("<f4"), f"text {n}", {"n": n}) for n in range(RECORDS)])
+    case.migrate(prune=True)
+    return collection
+
+
+def write_on(source: RawChroma, collection: str) -> None:
+    """What clients do: three records more, two changed, one gone."""
+    random = np.random.default_rng(12)
+    source.add(collection, [Record(f"new{n}", random.normal(size=6).astype("<f4"), f"new {n}", {"n": n}) for n in range(3)])
+    source.update(collection, ids=["r1", "r2"], documents=["rewritten", "rewritten too"])
+    source.delete(collection, ["r3"])
+
+
+def check(result: dict[str, Any], name: str) -> dict[str, Any]:
+    [found] = [one for one in result["checks"] if one["name"] == name]
+    return dict(found)
+
+
+@pytest.mark.parametrize("space", ["l2", "cosine"])
+def test_what_was_written_since_the_last_pass_is_no_fault(case: Case, space: str) -> None:
+    collection = filled(case, space)
+    write_on(case.source, collection)
+    result = case.validate(state_directory=str(case.state))
+    assert result["decision"] == "go", result["reasons"]
+    assert result["data_loss_percent"] == 0
+    assert check(result, "records")["details"]["late"] == 6
+    assert check(result, "counts")["status"] == "passed"
+    assert "6 records were written to the source" in " ".join(result["warnings"])
+
+    strict = case.validate()
+    assert strict["decision"] == "no_go"
+    assert check(strict, "records")["figure"] == 6
+
+    case.migrate(prune=True)
+    again = case.validate(state_directory=str(case.state))
+    assert (again["decision"], "late" in check(again, "records")["details"]) == ("go", False)
+
+
+def test_what_was_lost_or_changed_in_the_target_is_found_all_the_same(case: Case) -> None:
+    collection = filled(case, "l2")
+    write_on(case.source, collection)
+    held = str(case.target.collection("docs")["id"])
+    case.target.delete(held, ["r10"])
+    case.target.update(held, ids=["r11"], documents=["damaged"])
+    case.target.add(held, [Record("stranger", np.zeros(6, "<f4"), "was never in the source")])
+    result = case.validate(state_directory=str(case.state))
+    assert result["decision"] == "no_go"
+    details = check(result, "records")["details"]
+    assert ([one["id"] for one in details["lost"]], [one["id"] for one in details["changed"]], details["late"]) == (["r10"], ["r11"], 6)
+    assert [one["id"] for one in details["extra"]] == ["stranger"]
+
+
+def test_a_pass_that_did_not_end_excuses_nothing(case: Case) -> None:
+    collection = filled(case, "l2")
+    write_on(case.source, collection)
+    result = case.migrate(deadline=1, max_records_per_second=10, batch_size=5, fails=True)
+    assert result["failure_class"] == "timeout"
+    result = case.validate(state_directory=str(case.state))
+    assert result["decision"] == "no_go"
+    assert "late" not in check(result, "records")["details"]

@@ -40,6 +40,7 @@ options:
       - cutover
       - cutover_undone
       - decision
+      - sign_off
   status:
     description: How it ended.
     type: str
@@ -101,7 +102,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.a
 
 def main() -> None:
     options = {
-        "action": {"type": "str", "required": True, "choices": ["approval", "freeze", "thaw", "cutover", "cutover_undone", "decision"]},
+        "action": {"type": "str", "required": True, "choices": ["approval", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off"]},
         "status": {"type": "str", "choices": ["initiated", "completed", "failed"], "default": "completed"},
         "reason": {"type": "str"},
         "snapshot_id": {"type": "str"},

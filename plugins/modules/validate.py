@@ -35,8 +35,8 @@ options:
       text:
         description:
           - The text to search for.
-          - It has to be turned into a vector by the model that made the collection's vectors. The module refuses it, with RV(failure_class=usage),
-            where it does not know that model.
+          - It has to be turned into a vector by the model that made the collection's vectors, which O(embedder) names. Without it a text is
+            refused, with RV(failure_class=usage).
         type: str
       embedding:
         description: The vector to search for.
@@ -45,6 +45,45 @@ options:
       collection:
         description: The target collection to search in. Without it, all whose vectors are as long.
         type: str
+  embedder:
+    description:
+      - What turns the texts of O(queries) into vectors. Exactly one of O(embedder.command) and O(embedder.url) is needed.
+      - 'Both are asked with JSON, C({"model": NAME, "input": [TEXT, ...]}), and answer with C({"embeddings": [[NUMBER, ...], ...]}), one vector for
+        each text in the same order, or with C({"data": [{"index": 0, "embedding": [NUMBER, ...]}, ...]}). Many services speak this, such as
+        those with OpenAI''s interface for embeddings.'
+      - A vector of another length than those of the collection is refused.
+    type: dict
+    suboptions:
+      command:
+        description:
+          - A program on the host that runs the module, and its arguments. It is run once for each batch, without a shell.
+          - It reads the question from its standard input until the end, and writes the answer to its standard output. It ends with 0.
+        type: list
+        elements: str
+      url:
+        description: The address that the question is posted to. Redirects are not followed.
+        type: str
+      model:
+        description: The name of the model. Without it the question does not name one.
+        type: str
+      batch_size:
+        description: How many texts are asked for at once.
+        type: int
+        default: 32
+      timeout:
+        description: How many seconds one batch may take.
+        type: float
+        default: 60
+      headers:
+        description: Headers for O(embedder.url), such as one with a key. They are kept secret.
+        type: dict
+      validate_certs:
+        description: Whether the certificate of O(embedder.url) must be valid.
+        type: bool
+        default: true
+      ca_path:
+        description: A file with the authorities to trust for O(embedder.url).
+        type: path
   expected_counts:
     description:
       - How many records collections must have, a dictionary from the name of a source or target collection to a number.
@@ -144,6 +183,18 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: verdict.decision == 'go'
     fail_msg: "{{ verdict.reasons | join('; ') }}"
+
+- name: Compare the answers to texts, turned into vectors by a service
+  infrafabric.chromadb.validate:
+    source:
+      url: http://192.0.2.10:8000
+    target:
+      url: http://localhost:8000
+    queries:
+      - text: How do I reset my password?
+    embedder:
+      url: http://localhost:11434/api/embed
+      model: nomic-embed-text
 
 - name: Allow less, and search for what people search for
   infrafabric.chromadb.validate:
@@ -286,6 +337,16 @@ def main() -> None:
     }
     query = {"text": {"type": "str"}, "embedding": {"type": "list", "elements": "float"}, "collection": {"type": "str"}}
     sample = {"size": {"type": "int"}, "seed": {"type": "int", "default": 0}}
+    embedder = {
+        "command": {"type": "list", "elements": "str"},
+        "url": {"type": "str"},
+        "model": {"type": "str"},
+        "batch_size": {"type": "int", "default": 32},
+        "timeout": {"type": "float", "default": 60},
+        "headers": {"type": "dict", "no_log": True},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+    }
     options: ArgumentSpec = {
         "queries": {
             "type": "list",
@@ -294,6 +355,7 @@ def main() -> None:
             "required_one_of": [("text", "embedding")],
             "mutually_exclusive": [("text", "embedding")],
         },
+        "embedder": {"type": "dict", "options": embedder, "required_one_of": [("command", "url")], "mutually_exclusive": [("command", "url")]},
         "expected_counts": {"type": "dict"},
         "sample": {"type": "dict", "options": sample},
         "thresholds": {"type": "dict", "apply_defaults": True, "options": thresholds},

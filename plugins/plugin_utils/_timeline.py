@@ -23,6 +23,7 @@ PLANNED = {
     "freeze": 5 * 60.0,
     "cutover": 10 * 60.0,
     "watch": 60 * 60.0,
+    "monitor": 60 * 60.0,
     "rollback": 10 * 60.0,
 }
 SAME_STRETCH_SECONDS = 1.0  # two tasks of a phase with less between them are one stretch of work

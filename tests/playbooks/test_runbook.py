@@ -153,3 +153,25 @@ def test_a_deadline_that_passes_rolls_back(runbook: Runbook) -> None:
     result = runbook.play("execute", "-e", '{"chromadb_migration_deadline": 1, "migrate_max_records_per_second": 20}', fails=True)
     assert "did not end in time" in result.stdout
     runbook.target_is_as_before()
+
+
+def test_the_operator_wins(runbook: Runbook) -> None:
+    said = runbook.directory / "operator"
+    runbook.write_inventory(chromadb_operator_file=str(said))
+    said.write_text("")
+    result = runbook.play("execute")
+    assert "decision  HOLD" in result.stdout
+    said.unlink()
+    refused = runbook.play("cutover", fails=True)
+    assert "is hold. The cutover needs a go" in " ".join(refused.stdout.split())
+    runbook.play("execute")
+    refused = runbook.play("cutover", "-e", '{"chromadb_operator_decision": "abort"}', fails=True)
+    assert "Aborted by the operator" in refused.stdout
+    runbook.client_is_as_before()
+    said.write_text("Abort: wrong model\n")
+    result = runbook.play("execute", fails=True)
+    assert "wrong model" in result.stdout
+    runbook.target_is_as_before()
+    state = runbook.state()
+    assert state is not None
+    assert (state["status"], state["decision"]) == ("rolled_back", "no_go")

@@ -29,11 +29,23 @@ from .._validation.checks_records import check_records, confidence_bound
 from .._validation.checks_search import average_divergence, check_latency, check_semantic_equivalence
 from .._validation.checks_specs import check_specs
 from .._validation.decision import Totals, decide
+from .._validation.embedder import parse_embedder
 from .._validation.neighbours import ExactSearch, Query
 from .._validation.report import check_report_directory, report_of, write_report
 from .._validation.report_data import ReportData, Step
 from .._validation.search_quality import QueryResult, judge_query
-from .._validation.searches import Answers, ask_source, ask_target, held_shares, more_queries, parse_queries, place_queries, sample_ids, sample_queries
+from .._validation.searches import (
+    Answers,
+    WantedQuery,
+    ask_source,
+    ask_target,
+    held_shares,
+    more_queries,
+    parse_queries,
+    place_queries,
+    sample_ids,
+    sample_queries,
+)
 from .._validation.subject import RecordObserver
 from .._validation.thresholds import Thresholds, parse_thresholds
 from .._validation.walk import Walk, Walked
@@ -62,6 +74,7 @@ def validate(
     schema: Optional[Mapping[str, Any]],
     corrections: Any,
     queries: Optional[Sequence[Mapping[str, Any]]],
+    embedder: Optional[Mapping[str, Any]],
     expected_counts: Optional[Mapping[str, Any]],
     sample: Optional[Mapping[str, Any]],
     thresholds: Optional[Mapping[str, Any]],
@@ -73,7 +86,7 @@ def validate(
     limits = parse_thresholds(thresholds)
     counts = _expected_counts(expected_counts)
     chosen = _sample(sample)
-    wanted = parse_queries(queries)
+    wanted = parse_queries(queries, parse_embedder(embedder))
     directory = None if context.check_mode else report_directory
     if directory is not None:
         check_report_directory(directory)
@@ -137,7 +150,7 @@ class _Validation:
         finally:
             self.timeline.append(Step(name, start, self.progress.seconds - start))
 
-    def run(self, wanted: Sequence[tuple[Optional[str], Any]], report_directory: Optional[str]) -> Outcome:
+    def run(self, wanted: Sequence[WantedQuery], report_directory: Optional[str]) -> Outcome:
         self.progress.declare(*PHASES)
         with self._step("prepare"), self.progress.phase("prepare"):
             counts = {source.name: source.count() for source in self.plan.sources}
@@ -170,7 +183,7 @@ class _Validation:
         ]
         return self._outcome(checks, walked, sources, targets, results, report_directory)
 
-    def _queries(self, wanted: Sequence[tuple[Optional[str], Any]]) -> list[Query]:
+    def _queries(self, wanted: Sequence[WantedQuery]) -> list[Query]:
         """The user's queries, or records of the source, and of target collections that these do not reach."""
         if wanted:
             dimensions: dict[str, Optional[int]] = {}

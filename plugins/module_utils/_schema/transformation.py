@@ -193,7 +193,7 @@ def _prepare(schema: Optional[Schema], source_collection: str, target: str) -> _
 
 
 def _prepare_rule(field: Field, source_collection: str, target: str) -> _Rule:
-    fill = _collection_type(field, target) if field.derive == rules.COLLECTION_TYPE else None
+    fill = collection_type_of(field, target) if field.derive == rules.COLLECTION_TYPE else None
     if fill is None:
         fill = field.default
     if isinstance(fill, str):
@@ -207,7 +207,7 @@ def _prepare_rule(field: Field, source_collection: str, target: str) -> _Rule:
     return _Rule(field.name, frozenset(rules.types_of(field)), good, field, fill, field.derive == rules.WORD_COUNT, lacking)
 
 
-def _collection_type(field: Field, target: str) -> Optional[str]:
+def collection_type_of(field: Field, target: str) -> Optional[str]:
     """The last word of the target's name (`sergio_humor`, `humor-2025`) that is one of the types."""
     known = field.enum or COLLECTION_TYPES
     for word in reversed(re.split(r"[._-]", target)):

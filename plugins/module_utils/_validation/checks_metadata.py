@@ -12,7 +12,7 @@ from typing import Any, Optional, Sequence
 from .._records.compare import ComparedBatch
 from .._records.record_batch import Metadata, RecordBatch
 from .._schema.fields import COLLECTION_TYPE, Field, type_fits, value_fault
-from .._schema.transformation import _collection_type as collection_type_of
+from .._schema.transformation import collection_type_of
 from .check import (
     CITATIONS,
     DISTRIBUTION,

@@ -19,6 +19,7 @@ from .._libraries import np
 from .._records.live import LiveCollection
 from .._records.record_batch import RecordBatch
 from .._schema.plan import MigrationPlan
+from .embedder import Embedder
 from .neighbours import NEAREST, Query, distances, tolerance
 from .search_quality import Answer
 
@@ -40,41 +41,58 @@ class Answers:
     seconds: list[float] = field(default_factory=list)
 
 
-def parse_queries(queries: Optional[Sequence[Mapping[str, Any]]]) -> list[tuple[Optional[str], Any]]:
-    """The user's queries as (collection or None, vector); UsageError where one cannot be searched for."""
-    parsed: list[tuple[Optional[str], Any]] = []
-    for place, query in enumerate(queries or []):
+@dataclass(frozen=True)
+class WantedQuery:
+    """A query of the user: the target collection (None: every one that fits), its vector, where that comes from, and the option that gave it."""
+
+    collection: Optional[str]
+    vector: Any
+    origin: str
+    option: str
+
+
+def parse_queries(queries: Optional[Sequence[Mapping[str, Any]]], embedder: Optional[Embedder] = None) -> list[WantedQuery]:
+    """The user's queries, texts turned into vectors by the embedder; UsageError where one cannot be searched for."""
+    given = list(queries or [])
+    texts = [str(query["text"]) for query in given if query.get("text") is not None]
+    if texts and embedder is None:
+        place = next(place for place, query in enumerate(given) if query.get("text") is not None)
+        raise UsageError(
+            f"queries[{place}]: a text has to be turned into a vector by the model that made the collection's vectors, and no model is known here. "
+            "Name a command or a service that does it in embedder, or give the vector as `embedding`."
+        )
+    embedded = iter(embedder.embed(texts) if texts and embedder is not None else ())
+    parsed: list[WantedQuery] = []
+    for place, query in enumerate(given):
         if query.get("text") is not None:
-            raise UsageError(
-                f"queries[{place}]: a text has to be turned into a vector by the model that made the collection's vectors, and no model is known here. "
-                "Give its vector as `embedding`."
-            )
+            parsed.append(WantedQuery(query.get("collection"), next(embedded), f"text {query['text']}", f"queries[{place}].text"))
+            continue
         try:
             vector = np.asarray(query.get("embedding"), dtype="<f4")
         except (TypeError, ValueError):
             vector = np.zeros(0, dtype="<f4")
         if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
             raise UsageError(f"queries[{place}].embedding: must be a list of finite numbers.")
-        parsed.append((query.get("collection"), vector))
+        parsed.append(WantedQuery(query.get("collection"), vector, f"query {place + 1}", f"queries[{place}].embedding"))
     return parsed
 
 
-def place_queries(parsed: Sequence[tuple[Optional[str], Any]], dimensions: Mapping[str, Optional[int]]) -> list[Query]:
+def place_queries(parsed: Sequence[WantedQuery], dimensions: Mapping[str, Optional[int]]) -> list[Query]:
     """Queries of the user for the target collections, whose dimensions are given; UsageError where none fits."""
     placed: list[Query] = []
-    for place, (name, vector) in enumerate(parsed):
-        origin = f"query {place + 1}"
+    for place, wanted in enumerate(parsed):
+        name, vector = wanted.collection, wanted.vector
         if name is None:
-            fitting = [Query(target, vector, origin) for target, dimension in dimensions.items() if dimension == len(vector)]
+            fitting = [Query(target, vector, wanted.origin) for target, dimension in dimensions.items() if dimension == len(vector)]
             if not fitting:
-                raise UsageError(f"queries[{place}].embedding: has {len(vector)} numbers, and no target collection has vectors of that dimension.")
+                raise UsageError(f"{wanted.option}: has {len(vector)} numbers, and no target collection has vectors of that dimension.")
             placed.extend(fitting)
             continue
         if name not in dimensions:
             raise UsageError(f"queries[{place}].collection: {name!r} is no target collection; there are {', '.join(map(repr, dimensions)) or 'none'}.")
         if dimensions[name] is not None and dimensions[name] != len(vector):
-            raise UsageError(f"queries[{place}].embedding: has {len(vector)} numbers, but the vectors of {name!r} have {dimensions[name]}.")
-        placed.append(Query(name, vector, origin))
+            raise UsageError(f"{wanted.option}: has {len(vector)} numbers, but the vectors of {name!r} have {dimensions[name]}.")
+        placed.append(Query(name, vector, wanted.origin))
     return placed
 
 
@@ -178,7 +196,7 @@ def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Quer
             continue
         wanted = min(NEAREST, counts[query.collection])
         try:
-            found = _search(collection, query, wanted) if wanted else []
+            found = search(collection, query, wanted) if wanted else []
             answers.target.append(found)
             answers.errors.append("" if found or not wanted else f"{query.collection} answers a search with nothing although it holds records")
         except OperationError as error:
@@ -192,7 +210,7 @@ def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Quer
             query = queries[place]
             started = time.monotonic()
             try:
-                _search(collections[query.collection], query, min(NEAREST, counts[query.collection]))
+                search(collections[query.collection], query, min(NEAREST, counts[query.collection]))
             except OperationError as error:
                 answers.errors[place] = error.message
                 return answers
@@ -228,7 +246,8 @@ def held_shares(
     return shares
 
 
-def _search(collection: LiveCollection, query: Query, wanted: int) -> Answer:
+def search(collection: LiveCollection, query: Query, wanted: int) -> Answer:
+    """What the collection's index answers to a query: the nearest records and their distances."""
     answer = collection.server.query(collection.stored.id, query.vector[None, :], wanted, ("distances",))
     return [(record_id, _distance(distance)) for record_id, distance in zip(answer["ids"][0], answer["distances"][0])]
 

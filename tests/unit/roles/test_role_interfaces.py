@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-ROLES = ("preflight", "snapshot", "migrate", "validate", "cutover", "rollback")
+ROLES = ("preflight", "snapshot", "migrate", "validate", "cutover", "rollback", "monitor")
 
 
 def load(path: Path) -> Any:

@@ -19,7 +19,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.infrafabric.chromadb.plugins.module_utils import _argument_spec
 
 COLLECTION = "ansible_collections.infrafabric.chromadb.plugins"
-PUBLIC = {"audit_info", "migrate", "rollback", "server_info", "snapshot", "snapshot_info", "snapshot_prune", "validate"}
+PUBLIC = {"audit_info", "migrate", "monitor_info", "rollback", "server_info", "snapshot", "snapshot_info", "snapshot_prune", "validate"}
 MODULES = sorted(path.stem for path in (Path(_argument_spec.__file__).parents[1] / "modules").glob("*.py") if path.stem != "__init__")
 FRAGMENTS = ("endpoint", "endpoints", "store", "transformation", "progress")
 COMPARED = ("type", "elements", "choices", "default")
@@ -30,6 +30,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "migrate": {
         "state_directory": "/var/lib/chromadb/state", "prune": False, "on_collision": "fail", "on_invalid": "fail", "min_valid_ratio": 0.95,
         "schema": None, "routes": None, "deadline": None,
+    },
+    "monitor_info": {
+        "duration": 0, "interval": 60, "max_latency_ms": 500, "min_queries_per_second": 10, "max_lost_records": 0, "max_new_records": None,
+        "log_files": None, "textfile": None,
     },
     "rollback": {"directory": "/var/lib/chromadb/snapshots", "strategy": "auto", "safety_snapshot": True, "discard_new_writes": False, "trigger": "manual"},
     "server_info": {"url": "http://localhost:8000", "token_header": "authorization", "validate_certs": True, "expected_counts": None},

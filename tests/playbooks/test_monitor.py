@@ -124,4 +124,4 @@ def test_the_operator_wins(monitored: Monitored) -> None:
     said.write_text("abort wrong model\n")
     monitored.monitor(fails=True, chromadb_operator_file=str(said))
     assert monitored.verdict["decision"] == "no_go"
-    assert "abort wrong model" in monitored.verdict["reasons"][0]
+    assert 'means abort, it reads "abort wrong model"' in monitored.verdict["reasons"][0]

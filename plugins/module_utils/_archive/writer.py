@@ -218,7 +218,7 @@ class _OpenCollection:
         begin = 0
         for row in range(len(batch)):
             self._held_rows += 1
-            self._held_bytes += _weight(batch, row)
+            self._held_bytes += batch.weight(row)
             if self._held_rows >= BATCH_ROWS or self._held_bytes >= BATCH_BYTES:
                 self._held.append(batch if begin == 0 and row + 1 == len(batch) else batch.select(range(begin, row + 1)))
                 full.append(concatenate(self._held))
@@ -248,16 +248,6 @@ class _OpenCollection:
             "digest": digest,
             "spec": self.spec.as_dict(),
         }
-
-
-def _weight(batch: RecordBatch, row: int) -> int:
-    """About the bytes of a record."""
-    metadata = batch.metadatas[row]
-    return (
-        4 * batch.dimension
-        + len(batch.documents[row] or "")
-        + (sum(len(value) for value in metadata.values() if isinstance(value, (str, list))) if metadata else 0)
-    )
 
 
 class _Worker:

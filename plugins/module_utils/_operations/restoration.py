@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import Any, Iterator, Optional
 
 from .._archive.reader import SnapshotRecordSet
@@ -15,11 +16,11 @@ from .._errors import DriftError, InvalidDataError
 from .._journal import Journal
 from .._progress import Progress
 from .._records.collection_changes import create, fixed_differences, mend, remove
-from .._records.compare import UNCHANGED, Counterpart, Difference
+from .._records.compare import ComparedBatch, Counterpart, Difference
 from .._records.held_values import canonical_metadata, problems
 from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
-from .._records.read_ahead import read_ahead
+from .._records.read_ahead import map_ahead, read_ahead
 from .._records.reconcile import Reconciler
 from .._records.record_batch import RecordBatch
 from .._records.spec_translation import spec_differences
@@ -29,6 +30,8 @@ from .._server.server import Server, StoredCollection
 BATCH_SIZE = 1000
 # Up to this part of its records, a damaged collection is mended by asking the archive for single records.
 MENDED_BY_ID = 0.5
+# Records that differ are kept from the comparison to the writing up to this size, of both sides; beyond it they are read again.
+KEPT_BYTES = 8 << 20
 
 
 class Restoration:
@@ -57,6 +60,8 @@ class Restoration:
         self._ids = IdSets()
         self._counterpart: Optional[Counterpart] = None
         self._replace = False
+        self._kept: Optional[list[ComparedBatch]] = []
+        self._kept_bytes = 0
 
     @property
     def name(self) -> str:
@@ -101,15 +106,25 @@ class Restoration:
                     collection=self.name,
                 )
         self._counterpart = Counterpart(live, self.records.spec.space)
-        for batch in read_ahead(self._held(self.records.batches())):
-            compared = self._counterpart.compare(batch)
+        for compared in map_ahead(self._counterpart.compare, read_ahead(self._held(self.records.batches()))):
             self.difference.count(compared)
-            self._ids.add("differing", [batch.ids[row] for row, status in enumerate(compared.status) if status != UNCHANGED])
-            progress.advance(len(batch))
+            self._remember(compared.different())
+            progress.advance(len(compared.status))
         for page in self._counterpart.surplus():
             self.difference.count_deleted(page)
         if self._strategy == "swap" and live is not None and not self.difference.empty:
             self._replace = True
+
+    def _remember(self, compared: ComparedBatch) -> None:
+        """What is to be written: the records themselves while they are few, and always their ids."""
+        if not compared.status:
+            return
+        self._ids.add("differing", compared.expected.ids)
+        if self._kept is not None:
+            self._kept.append(compared)
+            self._kept_bytes += sum(batch.weight(row) for batch in (compared.expected, compared.actual) for row in range(len(batch)))
+            if self._kept_bytes > KEPT_BYTES:
+                self._kept = None
 
     def _held(self, batches: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
         for batch in batches:
@@ -135,42 +150,49 @@ class Restoration:
         self._reconcile(LiveCollection(self.server, stored), fresh=self._stored is None)
 
     def _reconcile(self, live: LiveCollection, fresh: bool) -> None:
-        counterpart = Counterpart(live, self.records.spec.space)
-        try:
-            with Journal(self._journal) as journal, Reconciler(live, self.records.spec.space, BATCH_SIZE, journal) as reconciler:
-                whole = fresh or self._ids.count("differing") > MENDED_BY_ID * self.records.count
-                for batch in read_ahead(self._held(self.records.batches() if whole else self._differing())):
-                    reconciler.apply(counterpart.compare(batch))
-                reconciler.finish()
-                reconciler.delete(counterpart.surplus() if whole else self._surplus())
-                self.written = reconciler.written
-        finally:
-            counterpart.close()
+        with ExitStack() as stack:
+            reconciler = Reconciler(live, self.records.spec.space, BATCH_SIZE, stack.enter_context(Journal(self._journal)))
+            stack.enter_context(reconciler)
+            counterpart = self._compared
+            if fresh:
+                counterpart = Counterpart(live, self.records.spec.space)
+                stack.callback(counterpart.close)
+            for compared in self._to_write(counterpart, fresh):
+                reconciler.apply(compared)
+            reconciler.finish()
+            reconciler.delete(counterpart.surplus())
+            self.written = reconciler.written
         self._require_same_ids(live)
+
+    def _to_write(self, counterpart: Counterpart, fresh: bool) -> Iterator[ComparedBatch]:
+        """What was found to differ, without reading it again where it was little enough to be kept."""
+        if self._kept is not None and not fresh:
+            yield from self._kept
+            return
+        whole = fresh or self._ids.count("differing") > MENDED_BY_ID * self.records.count
+        for batch in read_ahead(self._held(self.records.batches() if whole else self._differing())):
+            yield counterpart.compare(batch)
 
     def _differing(self) -> Iterator[RecordBatch]:
         for ids in self._ids.pages("differing", BATCH_SIZE):
             yield self.records.fetch(ids)
 
-    def _surplus(self) -> Iterator[list[str]]:
+    @property
+    def _compared(self) -> Counterpart:
         if self._counterpart is None:
             raise RuntimeError("nothing was compared yet")
-        return self._counterpart.surplus()
+        return self._counterpart
 
     def _require_same_ids(self, live: LiveCollection) -> None:
-        ids = IdSets()
-        try:
-            ids.load("live", live.id_pages())
-            ids.load("snapshot", self.records.id_pages())
-            for one, other, words in (("snapshot", "live", "lacks"), ("live", "snapshot", "has gained")):
-                for page in ids.only_in(one, other, 10):
-                    raise DriftError(
-                        f"Collection {live.name!r} {words} {page[0]!r} after the rollback: somebody else writes there. "
-                        "Freeze the writers and run the same task again.",
-                        collection=live.name, ids=page,
-                    )
-        finally:
-            ids.close()
+        missing, unexpected = self._compared.unlike(live.id_pages())
+        for ids, words in ((missing, "lacks"), (unexpected, "has gained")):
+            if ids:
+                raise DriftError(
+                    f"Collection {live.name!r} {words} {ids[0]!r} after the rollback: somebody else writes there. "
+                    "Freeze the writers and run the same task again.",
+                    collection=live.name,
+                    ids=ids,
+                )
 
     def _swap(self) -> None:
         built = self._built

@@ -24,11 +24,10 @@ from .._endpoint import Endpoint
 from .._errors import DriftError, UsageError
 from .._files import require_free_space
 from .._lock import store_lock
-from .._records.compare import BITS, UNCHANGED, ComparedBatch, Counterpart
+from .._records.compare import BITS, Counterpart
 from .._records.digest import CollectionDigest
 from .._records.live import LiveCollection
 from .._records.read_ahead import read_ahead
-from .._records.record_batch import RecordBatch
 from .._server.probe import connect
 from .._server.server import Server
 from .outcome import Context, Outcome
@@ -153,7 +152,7 @@ def _copy(collection: LiveCollection, writer: ArchiveWriter, base: Optional[Snap
     with context.progress.phase("export") as phase:
         for batch in read_ahead(collection.batches()):
             digest.add(batch)
-            writer.add(batch if known is None else _differing(known.compare(batch)))
+            writer.add(batch if known is None else known.compare(batch).different().expected)
             phase.records += len(batch)
             context.progress.advance(len(batch))
         if known is not None:
@@ -163,10 +162,6 @@ def _copy(collection: LiveCollection, writer: ArchiveWriter, base: Optional[Snap
     taken = _Taken(digest.hexdigest(), digest.records, list(collection.movement.ids))
     writer.end_collection(taken.digest, taken.records)
     return taken
-
-
-def _differing(compared: ComparedBatch) -> RecordBatch:
-    return compared.expected.select([row for row, status in enumerate(compared.status) if status != UNCHANGED])
 
 
 def _base(store: SnapshotStore, base: Optional[str], server: ServerIdentity) -> Optional[Manifest]:

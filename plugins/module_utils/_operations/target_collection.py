@@ -136,7 +136,7 @@ class TargetCollection:
         """Every written record was read back; here the ids are listed once more. Returns the number of records written."""
         if self._live is None or self._reconciler is None or self.difference.empty:
             return 0
-        missing = self.counterpart.missing_from(self._live.id_pages())
+        missing, _unexpected = self.counterpart.unlike(self._live.id_pages())
         if missing:
             raise PartialError(
                 f"Collection {self.name!r} of the target lacks {missing[0]!r} at the end: somebody else deletes there. Run the same task again.", ids=missing

@@ -49,6 +49,20 @@ class ComparedBatch:
     actual: RecordBatch
     rows: dict[int, int]
 
+    def different(self) -> ComparedBatch:
+        """The part of it that is not unchanged."""
+        kept = [row for row, status in enumerate(self.status) if status != UNCHANGED]
+        if len(kept) == len(self.status):
+            return self
+        held = [(position, row) for position, row in enumerate(kept) if row in self.rows]
+        return ComparedBatch(
+            expected=self.expected.select(kept),
+            status=[self.status[row] for row in kept],
+            fields={position: self.fields[row] for position, row in enumerate(kept) if row in self.fields},
+            actual=self.actual.select([self.rows[row] for _position, row in held]),
+            rows={position: place for place, (position, _row) in enumerate(held)},
+        )
+
     def rows_with(self, status: str) -> list[int]:
         return [row for row, found in enumerate(self.status) if found == status]
 
@@ -135,12 +149,11 @@ class Counterpart:
         """The ids that only this side has, in pages; complete once everything expected was compared."""
         return self._ids.only_in("actual", "expected")
 
-    def missing_from(self, pages: Iterable[Sequence[str]]) -> list[str]:
-        """A few of the expected ids that these pages lack."""
+    def unlike(self, pages: Iterable[Sequence[str]]) -> tuple[list[str], list[str]]:
+        """A few of the expected ids that these pages lack, and a few ids that were not expected."""
         self._ids.load("listed", pages)
-        for ids in self._ids.only_in("expected", "listed", SAMPLE_IDS):
-            return ids
-        return []
+        missing = next(self._ids.only_in("expected", "listed", SAMPLE_IDS), [])
+        return missing, next(self._ids.only_in("listed", "expected", SAMPLE_IDS), [])
 
 
 def compare_records(expected: RecordSet, counterpart: Counterpart) -> Iterator[ComparedBatch]:

@@ -17,10 +17,13 @@ from .record_batch import RecordBatch
 
 CACHE_KIB = 8 * 1024
 
+# Made once: `json.dumps` would make one for every record.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
 
 def canonical_json(value: Any) -> bytes:
     """One spelling for one value: keys sorted, types kept (1, 1.0 and true differ), ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 def record_digest(record_id: str, document: Optional[str], uri: Optional[str], metadata: Optional[dict[str, Any]], vector: Optional[bytes]) -> bytes:

@@ -17,6 +17,7 @@ from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .collection_spec import CollectionSpec
 from .id_sets import IdSets
+from .read_ahead import map_ahead
 from .record_batch import RecordBatch, concatenate, empty_batch
 from .spec_translation import read_spec
 
@@ -159,7 +160,7 @@ class LiveCollection:
         answer = self.server.get(self.stored.id, self._include() if vectors else self._include()[1:])
         if vectors and not _complete(answer):
             raise IntegrityError(
-                f"Collection {self.name!r} on {self.server.endpoint.url} gives {len(answer.get('embeddings') or [])} vectors for {len(answer['ids'])} records.",
+                f"Collection {self.name!r} on {self.server.endpoint.url} does not give one vector for each of its {len(answer['ids'])} records.",
                 collection=self.name,
             )
         seen: set[str] = set()
@@ -175,20 +176,29 @@ class LiveCollection:
         return self._decoded(answer, vectors=vectors)
 
     def _listed_batches(self, ids: IdSets, total: int) -> Iterator[RecordBatch]:
-        paged = total <= PAGED_UP_TO
-        offset = 0
-        for asked in ids.pages("listed", self.page_size):
-            self._throttle.wait(len(asked))
-            batch = None
-            if paged:
-                # Pages are cheaper than ids, and prove themselves: they hold the listed ids, or the collection moved.
-                batch = self._read_page(offset, asked)
-                paged = batch is not None
+        paging = total <= PAGED_UP_TO
+
+        def read(listed: tuple[int, list[str]]) -> tuple[list[str], RecordBatch]:
+            nonlocal paging
+            offset, asked = listed
+            # A page proves itself: it holds the listed ids, or the collection moved and is read by id from there on.
+            batch = self._read_page(offset, asked) if paging else None
             if batch is None:
-                batch = self.fetch(asked)
-            offset += len(asked)
+                paging = False
+                batch = self._read_ids(asked)
+            return asked, batch
+
+        for asked, batch in map_ahead(read, self._with_offsets(ids.pages("listed", self.page_size))):
             self._note_absent(ids, asked, batch)
-            yield batch
+            yield _in_order(batch, asked)
+
+    def _with_offsets(self, pages: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+        """Each page when its time has come, with the number of ids before it."""
+        offset = 0
+        for page in pages:
+            self._throttle.wait(len(page))
+            yield offset, page
+            offset += len(page)
 
     def _late_batches(self, ids: IdSets) -> Iterator[RecordBatch]:
         for _round in range(REREAD_ROUNDS):
@@ -249,7 +259,8 @@ class LiveCollection:
         if not ids:
             return empty_batch(self.stored.dimension or 0)
         size = self.page_size
-        parts = [self._read_ids(list(ids[start : start + size])) for start in range(0, len(ids), size)]
+        pages = [list(ids[start : start + size]) for start in range(0, len(ids), size)]
+        parts = list(map_ahead(self._read_ids, pages)) if len(pages) > 1 else [self._read_ids(pages[0])]
         return _in_order(concatenate(parts), ids)
 
     def _read_page(self, offset: int, asked: list[str]) -> Optional[RecordBatch]:
@@ -294,7 +305,7 @@ class LiveCollection:
                 raise IntegrityError(f"{self.server.endpoint.url} answers {len(values)} {name} for {len(ids)} ids of collection {self.name!r}.")
             columns[name] = list(values) if values is not None else [None] * len(ids)
         if vectors:
-            embeddings, embedded = _vectors(answer.get("embeddings") or [], self.stored.dimension or 0)
+            embeddings, embedded = _vectors(answer.get("embeddings"), self.stored.dimension or 0)
         else:
             embeddings, embedded = np.zeros((len(ids), 0), dtype="<f4"), None
         return RecordBatch(ids, embeddings, columns["documents"], columns["uris"], columns["metadatas"], embedded)
@@ -306,11 +317,13 @@ def _complete(answer: dict[str, Any]) -> bool:
     return vectors is not None and len(vectors) == len(answer["ids"])
 
 
-def _vectors(rows: list[Any], dimension: int) -> tuple[NDArray[np.float32], Optional[NDArray[np.bool_]]]:
+def _vectors(rows: Any, dimension: int) -> tuple[NDArray[np.float32], Optional[NDArray[np.bool_]]]:
     """Float32 vectors, shape (n, dimension), and which rows have one (None: all). Numbers beyond float32 become infinite
     and null becomes NaN, which no rule calls equal and every check refuses."""
-    if not rows:
+    if rows is None or len(rows) == 0:
         return np.zeros((0, dimension), dtype="<f4"), None
+    if isinstance(rows, np.ndarray):
+        return rows, None
     with np.errstate(over="ignore"):
         try:
             array = np.asarray(rows, dtype="<f4")

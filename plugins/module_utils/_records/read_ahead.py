@@ -3,17 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection infrafabric.chromadb
 
-"""Let the next items be made in a thread while the present one is worked on."""
+"""Let the next items be made in threads while the present one is worked on."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from typing import Iterable, Iterator, TypeVar, Union
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Callable, Iterable, Iterator, TypeVar, Union
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 POLL_SECONDS = 0.1
+# One request is answered by the server while the answer to the one before is decoded.
+REQUESTS_AT_ONCE = 2
 
 
 class _End:
@@ -62,3 +67,22 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
     finally:
         stopped.set()
         worker.join()
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int = REQUESTS_AT_ONCE) -> Iterator[Result]:
+    """`function` of each item, in the order of the items, at most `workers` of them at work or waiting to be taken.
+
+    What `function` raises is raised here, behind the results that came before it. Items are taken in the caller's thread.
+    """
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="map-ahead") as threads:
+        coming: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                coming.append(threads.submit(function, item))
+                if len(coming) >= workers:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for future in coming:
+                future.cancel()

@@ -50,6 +50,12 @@ class RecordBatch:
     def all_embedded(self) -> bool:
         return self.embedded is None or bool(self.embedded.all())
 
+    def weight(self, row: int) -> int:
+        """About the bytes of a record."""
+        metadata = self.metadatas[row]
+        texts = sum(len(value) for value in metadata.values() if isinstance(value, (str, list))) if metadata else 0
+        return 4 * self.dimension + len(self.documents[row] or "") + texts
+
     def select(self, rows: Sequence[int]) -> RecordBatch:
         """The given rows, in the given order."""
         index = np.asarray(rows, dtype=np.intp)

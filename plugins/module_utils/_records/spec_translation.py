@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Iterable, Optional
 
 from .._libraries import np
 from .._server.capabilities import Capabilities
@@ -67,7 +67,7 @@ def measured_space(server: Server, collection_id: str) -> Optional[str]:
     """The distance by which a collection ranks, found by asking it for a neighbour; None if that cannot be told."""
     try:
         sample = server.get(collection_id, ("embeddings",), limit=PROBED_RECORDS, offset=0)
-        vector = _usable(sample.get("embeddings") or [])
+        vector = _usable(sample["embeddings"])
         if vector is None:
             return None
         # Twice the vector: the same direction, another length, so that the three distances differ even for unit vectors.
@@ -86,10 +86,10 @@ def measured_space(server: Server, collection_id: str) -> Optional[str]:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _usable(rows: list[Any]) -> Optional[NDArray[np.float64]]:
+def _usable(rows: Iterable[Any]) -> Optional[NDArray[np.float64]]:
     """The first vector whose distances to its double tell the spaces apart."""
     for row in rows:
-        if row is not None and None not in row:
+        if row is not None:  # a null inside becomes NaN, whose length is in no range
             vector: NDArray[np.float64] = np.asarray(row, dtype=np.float64)
             if SHORTEST_TOLD_APART < float(np.linalg.norm(vector)) < LONGEST_TOLD_APART:
                 return vector

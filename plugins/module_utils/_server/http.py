@@ -11,9 +11,9 @@ No redirect is followed, no proxy or .netrc is taken from the environment, and n
 from __future__ import annotations
 
 import json
-import threading
 import time
-from typing import Any, Optional
+from collections import deque
+from typing import Any, Callable, Optional
 from urllib.parse import quote
 
 from .._endpoint import Endpoint
@@ -50,18 +50,19 @@ class HttpClient:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.patience = 0.0
-        self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        # A session serves one thread at a time; appending to and taking from a deque are atomic.
+        self._idle: deque[requests.Session] = deque()
 
     def close(self) -> None:
-        for session in self._sessions:
-            session.close()
+        while self._idle:
+            self._idle.pop().close()
 
-    def call(self, method: str, path: str, body: Any = None, write: bool = False) -> Any:
+    def call(self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = json.loads) -> Any:
         """Send one request below the endpoint's URL and return the decoded answer.
 
         `body` is encoded as JSON unless it is bytes already. `write` says that the request changes data: a server
-        that keeps answering 429 to it is read-only. Raises StatusError for any other status of 400 or more.
+        that keeps answering 429 to it is read-only. `decode` makes the answer of the body. Raises StatusError for any other
+        status of 400 or more.
         """
         payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         attempt = 0
@@ -69,7 +70,7 @@ class HttpClient:
         while True:
             attempt += 1
             try:
-                return self._once(method, path, payload, write)
+                return self._once(method, path, payload, write, decode)
             except (UnreachableError, _BusyError) as failure:
                 spent = time.monotonic() - begun
                 if attempt > self.endpoint.retries and spent >= self.patience:
@@ -79,10 +80,14 @@ class HttpClient:
                 pause = min(FIRST_PAUSE_SECONDS * 2 ** min(attempt - 1, 10), LONGEST_PAUSE_SECONDS)
                 time.sleep(failure.wait if isinstance(failure, _BusyError) and failure.wait is not None else pause)
 
-    def _once(self, method: str, path: str, payload: Optional[bytes], write: bool) -> Any:
+    def _once(self, method: str, path: str, payload: Optional[bytes], write: bool, decode: Callable[[bytes], Any]) -> Any:
         url = self.endpoint.url + path
         try:
-            response = self._session().request(
+            session = self._idle.pop()
+        except IndexError:
+            session = new_session(self.endpoint)
+        try:
+            response = session.request(
                 method, url, data=payload, timeout=(min(CONNECT_SECONDS, self.endpoint.timeout), self.endpoint.timeout), allow_redirects=False, stream=True
             )
             with response:
@@ -105,9 +110,13 @@ class HttpClient:
             raise UnreachableError(f"{self.endpoint.url} does not answer: {_reason(error)}. Check that the server runs and the address is right.") from None
         except requests.exceptions.RequestException as error:
             raise UnreachableError(f"{self.endpoint.url}: the request failed: {type(error).__name__}.") from None
-        return self._decoded(method, path, response, content, write)
+        finally:
+            self._idle.append(session)
+        return self._decoded(method, path, response, content, write, decode)
 
-    def _decoded(self, method: str, path: str, response: requests.Response, content: bytes, write: bool) -> Any:
+    def _decoded(
+        self, method: str, path: str, response: requests.Response, content: bytes, write: bool, decode: Callable[[bytes], Any]
+    ) -> Any:
         status = response.status_code
         if status >= 400:
             reason = _server_words(content)
@@ -124,16 +133,9 @@ class HttpClient:
         if not content:
             return None
         try:
-            return json.loads(content)
+            return decode(content)
         except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{self.endpoint.url}: the answer to {method} {path} is no readable JSON ({type(error).__name__}).") from None
-
-    def _session(self) -> requests.Session:
-        session: Optional[requests.Session] = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = new_session(self.endpoint)
-            self._sessions.append(session)
-        return session
 
 
 class _BusyError(Exception):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from .._endpoint import Endpoint
 from .._errors import InvalidDataError
+from .answers import decode_records
 from .capabilities import Capabilities
 from .http import HttpClient, StatusError
 
@@ -152,7 +153,7 @@ class Server(ABC):
         limit: Optional[int] = None,
         offset: Optional[int] = None,
     ) -> dict[str, Any]:
-        """The server's own answer: parallel lists, None for what was not included.
+        """The server's own answer: parallel lists, None for what was not included; `embeddings` as `decode_records` gives them.
 
         With `ids`, the records come in storage order and unknown ids are left out.
         """
@@ -162,7 +163,7 @@ class Server(ABC):
         if limit is not None:
             body["limit"] = limit
             body["offset"] = offset or 0
-        answer: dict[str, Any] = self.http.call("POST", f"{self._items_path()}/{collection_id}/get", body)
+        answer: dict[str, Any] = self.http.call("POST", f"{self._items_path()}/{collection_id}/get", body, decode=decode_records)
         return answer
 
     def upsert(self, collection_id: str, records: RecordColumns) -> None:

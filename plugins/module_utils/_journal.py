@@ -16,25 +16,37 @@ from ._files import PRIVATE_FILE, disk_errors, fsync_directory, write_all
 
 
 class Journal:
-    """Appends to a journal. A last line that a crash tore is cut off first. Used by one process at a time, under its lock."""
+    """Appends to a journal. A last line that a crash tore is cut off first. Used by one process at a time, under its lock.
 
-    def __init__(self, path: str) -> None:
+    `late` makes the file with the first line only.
+    """
+
+    def __init__(self, path: str, late: bool = False) -> None:
         self.path = path
-        with disk_errors(path, "write the journal"):
-            is_new = not os.path.lexists(path)
-            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        self._descriptor: int | None = None
+        self._closed = False
+        if not late:
+            self._open()
+
+    def _open(self) -> int:
+        with disk_errors(self.path, "write the journal"):
+            is_new = not os.path.lexists(self.path)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
             if is_new:
-                fsync_directory(os.path.dirname(os.path.abspath(path)))
+                fsync_directory(os.path.dirname(os.path.abspath(self.path)))
             cut_torn_line(self._descriptor)
+        return self._descriptor
 
     def append(self, entry: dict[str, Any]) -> None:
         """Returns when the line is on the disk. DiskError when it cannot be."""
-        if self._descriptor is None:
+        if self._closed:
             raise ValueError(f"{self.path} is closed")
+        descriptor = self._open() if self._descriptor is None else self._descriptor
         with disk_errors(self.path, "write the journal"):
-            append_line(self._descriptor, entry)
+            append_line(descriptor, entry)
 
     def close(self) -> None:
+        self._closed = True
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)

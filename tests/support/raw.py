@@ -176,7 +176,13 @@ class RawChroma:
         found: dict[str, Record] = {}
         offset = 0
         while True:
-            page = self.get(collection_id, limit=PAGE, offset=offset)
+            try:
+                page = self.get(collection_id, limit=PAGE, offset=offset)
+            except RawError as error:
+                # 1.x after the first write of a collection was cut off: it knows the dimension, and holds nothing.
+                if "Nothing found on disk" in str(error) and self.count(collection_id) == 0:
+                    return {}
+                raise
             for record in self._records_of(collection_id, page):
                 found[record.id] = record
             offset += PAGE

@@ -16,6 +16,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from .._checkpoint import COMPLETE, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
 from .._errors import DriftError, InvalidDataError, OperationError, TimeoutExceededError, UsageError
+from .._journal import Journal
 from .._lock import server_lock
 from .._records.compare import ComparedBatch
 from .._records.live import Throttle
@@ -125,6 +126,7 @@ class _Migration:
         self.progress = context.progress
         self.targets: dict[str, TargetCollection] = {}
         self.quarantine = Quarantine(self._quarantine_path())
+        self.journal = Journal(os.path.join(settings.state_directory, self._file_name("journal")), late=True)
         self.read = 0
         self.batches = 0
         self.warnings: list[str] = []
@@ -132,13 +134,16 @@ class _Migration:
     def _quarantine_path(self) -> Optional[str]:
         if self.context.check_mode or self.settings.on_invalid == "fail":
             return None
+        return self.settings.quarantine_file or os.path.join(self.settings.state_directory, self._file_name("quarantine"))
+
+    def _file_name(self, what: str) -> str:
         shard = self.settings.shard
         part = "" if shard is None else f"_shard_{shard.index}_of_{shard.count}"
-        name = f"quarantine_{self.checkpoint.checkpoint.migration_id}{part}.jsonl"
-        return self.settings.quarantine_file or os.path.join(self.settings.state_directory, name)
+        return f"{what}_{self.checkpoint.checkpoint.migration_id}{part}.jsonl"
 
     def close(self) -> None:
         self.quarantine.close()
+        self.journal.close()
         for target in self.targets.values():
             target.close()
 
@@ -194,7 +199,7 @@ class _Migration:
             target.inspect()
             self.targets[name] = target
         for target in self.targets.values():
-            target.open(self.settings.batch_size, self._verified, self.context.check_mode)
+            target.open(self.settings.batch_size, self._verified, self.context.check_mode, self.journal)
 
     def _verified(self, records: int) -> None:
         self.checkpoint.checkpoint.successful_chunks += records

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import choose_snapshot
+from .._archive.dead_runs import clean_up
 from .._archive.manifest import ServerIdentity, parse_moment
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
 from .._archive.verify import require_sound
-from .._audit import COMPLETED, audited, read_audit
+from .._audit import COMPLETED, audited, read_audit, unfinished_rollbacks
 from .._endpoint import Endpoint
 from .._errors import DriftError, UsageError
 from .._lock import server_lock, store_lock
@@ -74,6 +75,7 @@ def rollback(
         if not context.check_mode:
             stack.enter_context(store_lock(directory, "rollback"))
             stack.enter_context(server_lock(endpoint.identity, "rollback"))
+            clean_up(store)
         with progress.phase("verify_snapshot"):
             require_sound(store, chosen, expected_manifest_sha256=expected_manifest_sha256)
         snapshot = stack.enter_context(open_snapshot(store, chosen))
@@ -101,6 +103,11 @@ def rollback(
                     entry.details["safety_snapshot_id"] = run.save(identity)
                 server.http.patience = PATIENCE_SECONDS
                 run.apply()
+                entry.rollback_success = True
+        elif full and not context.check_mode and chosen in unfinished_rollbacks(store.directory):
+            # A run that was killed after its last change had reached the snapshot; nobody has said so yet.
+            with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
+                entry.details["server"] = endpoint.identity
                 entry.rollback_success = True
         returns = {
             "snapshot_id": chosen,

@@ -13,10 +13,11 @@ from datetime import datetime, timezone
 from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import LATEST, VERIFIED, choose_snapshot, find_named, find_snapshots
+from .._archive.dead_runs import clean_up, clean_up_if_idle
 from .._archive.manifest import Consistency, Manifest, ServerIdentity, load_manifest
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.retention import delete_snapshot, prune
-from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store, remove_partials
+from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store
 from .._archive.verify import require_sound
 from .._archive.writer import ArchiveWriter
 from .._audit import audited
@@ -76,6 +77,8 @@ def snapshot(
     existing = None if name is None else find_named(store, name, identity)
     if existing is not None:
         require_sound(store, existing.snapshot_id)
+        if not context.check_mode:
+            clean_up_if_idle(store, "snapshot")
         return _outcome(False, store, existing, context)
     server = connect(endpoint)
     try:
@@ -86,7 +89,7 @@ def snapshot(
         if context.check_mode:
             return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
         with store_lock(directory, "snapshot"):
-            remove_partials(store)
+            clean_up(store)
             below = _base(store, base, identity)
             manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below)
             pruned = prune(store, retention_days=retention_days, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
@@ -200,8 +203,10 @@ def _remove(endpoint: Endpoint, directory: str, name: Optional[str], context: Co
     if found is None:
         return Outcome(False, context.progress.seconds, {"snapshot": None, "path": None, "records": 0})
     if not context.check_mode:
-        with store_lock(directory, "snapshot"), audited(directory, "delete_snapshot", snapshot_id=found.snapshot_id):
-            delete_snapshot(store, found.snapshot_id)
+        with store_lock(directory, "snapshot"):
+            clean_up(store)
+            with audited(directory, "delete_snapshot", snapshot_id=found.snapshot_id):
+                delete_snapshot(store, found.snapshot_id)
     diff = {"before_header": found.snapshot_id, "after_header": found.snapshot_id, "before": f"{found.total_chunks} records\n", "after": "absent\n"}
     returns = {"snapshot": found.summary(), "path": store.archive_path(found.snapshot_id), "records": found.total_chunks}
     return Outcome(True, context.progress.seconds, returns, [diff])

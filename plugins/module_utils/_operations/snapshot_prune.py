@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from .._archive.dead_runs import end_dead_runs
 from .._archive.retention import prune
 from .._archive.store import open_store
 from .._lock import store_lock
@@ -27,6 +28,8 @@ def snapshot_prune(
     begun = time.monotonic()
     store = open_store(directory, for_writing=True, create=not context.check_mode)
     with nullcontext() if context.check_mode else store_lock(directory, "snapshot_prune"):
+        if not context.check_mode:
+            end_dead_runs(store)
         result = prune(
             store,
             retention_days=retention_days,

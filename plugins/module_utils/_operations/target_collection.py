@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Optional
 
 from .._errors import PartialError, UsageError
+from .._journal import Journal
 from .._records.collection_changes import create, mend, require_mendable
 from .._records.collection_name import collection_name_fault
 from .._records.collection_spec import CollectionSpec
@@ -75,7 +76,7 @@ class TargetCollection:
         require_mendable(self.server, self.spec, differences)
         self.spec_differences = differences
 
-    def open(self, batch_size: int, on_verified: Callable[[int], None], check_mode: bool) -> None:
+    def open(self, batch_size: int, on_verified: Callable[[int], None], check_mode: bool, journal: Journal) -> None:
         """Create or mend the collection (not in check mode), and list what it holds."""
         if not check_mode:
             if self.stored is None:
@@ -85,7 +86,7 @@ class TargetCollection:
         self._live = None if self.stored is None else LiveCollection(self.server, self.stored)
         self._counterpart = Counterpart(self._live, self.spec.space)
         if self._live is not None and not check_mode:
-            self._reconciler = Reconciler(self._live, self.spec.space, batch_size, on_verified=on_verified)
+            self._reconciler = Reconciler(self._live, self.spec.space, batch_size, journal, on_verified)
 
     def close(self) -> None:
         if self._reconciler is not None:

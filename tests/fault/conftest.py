@@ -1,0 +1,115 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the fault tests share, and the table of points and violations at the end.
+
+    make test-fault                                         everything
+    make test-fault PYTEST_ARGS="--points 12 --seed 7"      twelve points of each kind, chosen by this seed
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence, TypeVar
+
+import pytest
+
+from tests.support.chroma_server import ChromaServer
+from tests.support.fixtures import (
+    _shared_source_proxy,
+    _shared_target_proxy,
+    case,
+    source,
+    source_proxy,
+    source_server,
+    spare_server,
+    target,
+    target_proxy,
+    target_server,
+)
+from tests.support.raw import RawChroma
+
+from .forks import Forks
+from .scenarios import Scenarios
+
+__all__ = [
+    "_shared_source_proxy", "_shared_target_proxy", "case", "source", "source_proxy", "source_server", "spare_server",
+    "target", "target_proxy", "target_server",
+]  # fmt: skip
+
+Item = TypeVar("Item")
+PROPERTY = "faults"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--points", type=int, default=None, help="fault tests: at most so many points of each kind (all)")
+    parser.addoption("--seed", type=int, default=1, help="fault tests: which points are chosen, and what random histories do (1)")
+
+
+class Tally:
+    """Counts the points of one test, and keeps the violations; `close` fails the test when there are any."""
+
+    def __init__(self, record: Callable[[str, object], None], limit: int | None, seed: int) -> None:
+        self._record, self._limit = record, limit
+        self.seed = seed
+        self.points: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def chosen(self, items: Sequence[Item], at_least: int = 0) -> list[Item]:
+        """All of them, or as many as asked for, spread by the seed."""
+        if self._limit is None or len(items) <= max(self._limit, at_least):
+            return list(items)
+        picked = random.Random(self.seed).sample(range(len(items)), max(self._limit, at_least))
+        return [items[number] for number in sorted(picked)]
+
+    def point(self, kind: str, where: object, violations: Sequence[str]) -> None:
+        self.points[kind] += 1
+        self.violations += ["%s at %s: %s" % (kind, where, line) for line in violations]
+
+    def close(self) -> None:
+        self._record(PROPERTY, json.dumps({"points": self.points, "violations": len(self.violations)}))
+        assert not self.violations, "%d violations:\n%s" % (len(self.violations), "\n".join(self.violations[:20]))
+        assert sum(self.points.values()) > 0, "no point was tried"
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Iterator[Tally]:
+    found = Tally(record_property, request.config.getoption("--points"), request.config.getoption("--seed"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    with Forks() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def scenarios(source_server: ChromaServer, target_server: ChromaServer, tmp_path_factory: pytest.TempPathFactory) -> Scenarios:
+    directory = Path(tmp_path_factory.mktemp("scenarios"))
+    return Scenarios(RawChroma(source_server.url), RawChroma(target_server.url), directory)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows: dict[str, list[int]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", []) if getattr(report, "when", "") == "teardown" else []:
+                if name == PROPERTY:
+                    told = json.loads(value)
+                    for kind, number in told["points"].items():
+                        row = rows.setdefault("%s: %s" % (report.nodeid.split("::")[-1].removeprefix("test_"), kind), [0, 0])
+                        row[0] += number
+                    row[1] += told["violations"]
+    if not rows:
+        return
+    terminalreporter.section("faults, seed %d" % config.getoption("--seed"))
+    terminalreporter.write_line("%8s %11s  %s" % ("points", "violations", "what"))
+    for name in sorted(rows):
+        terminalreporter.write_line("%8d %11d  %s" % (*rows[name], name))
+    terminalreporter.write_line("%8d %11d  in all" % (sum(row[0] for row in rows.values()), sum(row[1] for row in rows.values())))

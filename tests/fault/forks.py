@@ -1,0 +1,241 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs modules in forked copies of one process that has imported everything: a run costs what the module costs.
+
+    with Forks() as forks:
+        run = forks.run("snapshot", options, at=17)       # SIGKILL at the 17th step
+        assert run.killed
+
+A fork may also be given a user (`uid`), a largest file (`largest_file`), or another time (`clock_shift` seconds).
+`python -m tests.fault.forks` is the process: one JSON job a line in, one JSON answer a line out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Mapping, Optional, Type
+
+from tests.support.run_module import CHECKOUT, COLLECTIONS, make_importable
+
+from .injected import Point
+
+RUN_SECONDS = 120.0
+MODULES = ("snapshot", "snapshot_info", "snapshot_prune", "migrate", "rollback", "validate", "server_info", "audit_event", "audit_info")
+
+
+@dataclass
+class Run:
+    """How a run ended: `result` is what the module printed (None: nothing), `signal` what killed it."""
+
+    result: Optional[dict[str, Any]]
+    signal: int
+    points: list[Point] = field(default_factory=list)
+    acted: Optional[Point] = None
+    output: str = ""
+
+    @property
+    def killed(self) -> bool:
+        return self.signal == signal.SIGKILL
+
+    @property
+    def failed(self) -> bool:
+        return self.result is None or bool(self.result.get("failed"))
+
+    @property
+    def failure_class(self) -> Optional[str]:
+        return None if self.result is None else self.result.get("failure_class")
+
+    @property
+    def message(self) -> str:
+        return self.output[-500:] if self.result is None else str(self.result.get("msg", ""))
+
+
+class Forks:
+    """The process that forks. One run at a time; `start` and `wait` are the halves of `run`."""
+
+    def __init__(self) -> None:
+        make_importable()
+        env = {**os.environ, "PYTHONPATH": "%s:%s" % (CHECKOUT, COLLECTIONS)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fault.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=CHECKOUT
+        )
+
+    def run(self, module: str, options: Mapping[str, Any], check: bool = False, **how: Any) -> Run:
+        """`how`: at, action, errors (see injected.py), uid, largest_file, clock_shift."""
+        self.start(module, options, check, **how)
+        return self.wait()
+
+    def start(self, module: str, options: Mapping[str, Any], check: bool = False, **how: Any) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": False, "_ansible_remote_tmp": "/tmp"}
+        stdin.write(json.dumps({"module": module, "arguments": arguments, **how}) + "\n")
+        stdin.flush()
+
+    def wait(self) -> Run:
+        stdout = self._process.stdout
+        assert stdout is not None
+        line = stdout.readline()
+        if not line:
+            raise RuntimeError("the process that forks ended with %s" % self._process.wait())
+        answer = json.loads(line)
+        lines = [text for text in answer["output"].splitlines() if text.startswith("{")]
+        acted = answer["acted"]
+        return Run(
+            result=json.loads(lines[0]) if len(lines) == 1 else None,
+            signal=answer["signal"],
+            points=[Point(*point) for point in answer["points"]],
+            acted=Point(*acted) if acted else None,
+            output=answer["output"],
+        )
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(RUN_SECONDS)
+
+    def __enter__(self) -> Forks:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+        self.close()
+
+
+# The process itself
+
+
+def main() -> None:
+    import importlib
+
+    loaded = {name: importlib.import_module("ansible_collections.infrafabric.chromadb.plugins.modules." + name) for name in MODULES}
+    import ansible.module_utils.testing
+    import requests
+
+    # What is imported late, when it is first used, is imported now: a fork would do it every time.
+    requests.Session().close()
+    assert ansible.module_utils.testing is not None
+    for line in sys.stdin:
+        job = json.loads(line)
+        answer = _forked(loaded[job["module"]], job)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def _forked(module: Any, job: dict[str, Any]) -> dict[str, Any]:
+    reading, writing = os.pipe()
+    telling, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(reading)
+            os.close(telling)
+            code = _child(module, job, writing, told)
+        finally:
+            os._exit(code)
+    os.close(writing)
+    os.close(told)
+    output, report = _drain(pid, reading, telling)
+    status = os.waitpid(pid, 0)[1]
+    answer = {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, "output": output.decode("utf-8", "replace"), "points": [], "acted": None}
+    if report:
+        answer.update(json.loads(report))
+    return answer
+
+
+def _drain(pid: int, *descriptors: int) -> list[bytes]:
+    """What comes out of the pipes until they are closed; a child that hangs is killed, and that is its answer."""
+    found = {descriptor: b"" for descriptor in descriptors}
+    open_ones = list(descriptors)
+    until = time.monotonic() + RUN_SECONDS
+    while open_ones:
+        ready = select.select(open_ones, [], [], max(0.0, until - time.monotonic()))[0]
+        if not ready:
+            os.kill(pid, signal.SIGABRT)
+            until += RUN_SECONDS
+        for descriptor in ready:
+            piece = os.read(descriptor, 1 << 16)
+            if piece:
+                found[descriptor] += piece
+            else:
+                open_ones.remove(descriptor)
+                os.close(descriptor)
+    return [found[descriptor] for descriptor in descriptors]
+
+
+def _child(module: Any, job: dict[str, Any], output: int, report: int) -> int:
+    from ansible.module_utils.testing import patch_module_args
+
+    from .injected import Injector, inject
+
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    real_write = os.write
+    injector = Injector(job.get("at"), job.get("action", "kill"))
+    _limit(job)
+    inject(injector)
+    code = 0
+    with patch_module_args(job["arguments"]), os.fdopen(output, "w", closefd=False) as stream:
+        sys.stdout = sys.stderr = stream
+        try:
+            module.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    told = {"acted": _plain(injector.acted), "points": [_plain(point) for point in injector.points] if job.get("points") else []}
+    data = json.dumps(told).encode()
+    while data:
+        data = data[real_write(report, data) :]
+    return code
+
+
+def _limit(job: dict[str, Any]) -> None:
+    import resource
+
+    if job.get("largest_file"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], job["largest_file"]))
+    if job.get("clock_shift"):
+        _shift_clock(float(job["clock_shift"]))
+    for name, value in (job.get("environment") or {}).items():
+        os.environ[name] = value
+    if "umask" in job:
+        os.umask(job["umask"])
+    if job.get("uid"):
+        os.setgroups([])
+        os.setgid(job["uid"])
+        os.setuid(job["uid"])
+
+
+def _shift_clock(seconds: float) -> None:
+    """Every module of the product sees another time of day; the monotonic clock goes on as it does for real."""
+    import datetime as standard
+
+    shift = standard.timedelta(seconds=seconds)
+
+    class Shifted(standard.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return standard.datetime.now(tz) + shift
+
+    real_time = time.time
+    time.time = lambda: real_time() + seconds
+    for name, module in list(sys.modules.items()):
+        if name.startswith("ansible_collections.infrafabric.chromadb") and getattr(module, "datetime", None) is standard.datetime:
+            module.datetime = Shifted  # type: ignore[attr-defined]
+
+
+def _plain(point: Optional[Point]) -> Optional[list[Any]]:
+    return None if point is None else [point.number, point.kind, point.what]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Operations on small databases that can be set up again in a moment, each with what holds before and after it.
+
+Every attempt gets a database of its own on a shared server, and copies of the directories.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from tests.support import trap_data
+from tests.support.raw import Contents, RawChroma, RawError, Record
+from tests.support.run_module import run_module
+
+from . import oracle
+
+DIMENSION = trap_data.DIMENSION
+SETTLE_SECONDS = 20.0
+
+
+def records(first: int, last: int, seed: int, text: str = "document", dimension: int = DIMENSION) -> list[Record]:
+    """Records with everything that a record can have, a third of them with lists, a quarter without a document."""
+    rows = trap_data.vectors(last, dimension, seed)
+    found = []
+    for n in range(first, last):
+        metadata: dict[str, Any] = {"n": n, "share": n / 7, "even": n % 2 == 0, "name": "%s %d" % (text, n)}
+        if n % 3 == 0:
+            metadata["list"] = [n, n + 1]
+        found.append(Record("r%03d" % n, rows[n], None if n % 4 == 3 else "%s of %d" % (text, n), metadata, "file:///%d" % n if n % 5 == 0 else None))
+    return found
+
+
+CosineMetadata = {"hnsw:space": "cosine", "owner": "tests"}
+Filled = dict[str, tuple[list[Record], Optional[dict[str, Any]]]]
+
+# What a database should hold, and what has become of it: changed, cleared, lost and surplus records, and whole collections.
+GOOD: Filled = {
+    "things": (records(0, 36, seed=1), {"hnsw:space": "l2", "note": "good"}),
+    "cosine": (records(0, 14, seed=2), CosineMetadata),
+    "small": (records(0, 3, seed=3), None),
+}
+
+
+def _damaged() -> Filled:
+    things = GOOD["things"][0]
+    changed = [record._replace(metadata={"n": -1, "other": [1, 2]}, document="changed") for record in things[:8]]
+    cleared = [record._replace(uri="other://uri", document="there") for record in things[8:16]]
+    return {
+        "things": (changed + cleared + things[16:28] + records(40, 46, seed=4, text="surplus"), {"hnsw:space": "l2", "note": "bad"}),
+        "cosine": (GOOD["cosine"][0][:5], CosineMetadata),
+        "extra": (records(0, 4, seed=5), None),
+    }
+
+
+DAMAGED = _damaged()
+OTHER_SPACE: Filled = {**GOOD, "things": (DAMAGED["things"][0], {"hnsw:space": "ip"})}
+
+
+def fill(place: RawChroma, filled: Filled) -> RawChroma:
+    for name, (held, metadata) in filled.items():
+        trap_data.write(place, trap_data.CollectionData(name, held, metadata))
+    return place
+
+
+@dataclass
+class Attempt:
+    """One set-up of a scenario: the directories, the database that is changed, the options of the module."""
+
+    store: Path
+    state: Path
+    place: RawChroma
+    module: str
+    options: dict[str, Any]
+    old: dict[str, Contents]
+    expected: dict[str, Contents]
+    writes_store: bool
+
+    def contents(self) -> dict[str, Contents]:
+        """What the database holds, as soon as the server can say so: a request whose client died may still be at work."""
+        until = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                return self.place.contents()
+            except RawError:
+                if time.monotonic() > until:
+                    raise
+
+    def dead(self) -> list[str]:
+        """What does not hold right after a death or a failure."""
+        now = self.contents()
+        journals = [self.store / "logs" / "rollback_journal.jsonl", *self.state.glob("*journal*.jsonl")]
+        found = oracle.record_violations(self.old, self.expected, now, oracle.journalled(*journals))
+        found += oracle.store_violations(self.store) + oracle.chain_violations(self.store)
+        if self.writes_store and self.module != "migrate" and oracle.equality_violations(self.old, now) and not self._begun():
+            found.append("the database was changed before the audit said so")
+        return found
+
+    def _begun(self) -> bool:
+        return any(entry["action"] == self.module and entry["status"] == "initiated" for entry in oracle.audit_entries(self.store))
+
+    def converged(self) -> list[str]:
+        """What does not hold after the second run."""
+        found = oracle.equality_violations(self.expected, self.contents())
+        found += oracle.store_violations(self.store) + oracle.chain_violations(self.store)
+        found += oracle.mode_violations(self.store) + oracle.mode_violations(self.state)
+        if self.writes_store:
+            found += oracle.leftovers(self.store) + oracle.unended(self.store)
+        return found
+
+
+@dataclass
+class Scenario:
+    """`attempt()` sets it up anew."""
+
+    name: str
+    make: Callable[[Path], Attempt]
+    directory: Path
+    numbers: Any = field(default_factory=itertools.count)
+
+    def attempt(self) -> Attempt:
+        place = self.directory / ("%s-%04d" % (self.name, next(self.numbers)))
+        place.mkdir(mode=0o700, parents=True)
+        return self.make(place)
+
+
+class Scenarios:
+    """All of them on two servers."""
+
+    def __init__(self, source: RawChroma, target: RawChroma, directory: Path) -> None:
+        self._target = target
+        self._directory = directory
+        self._good = fill(source.fresh_database("good"), GOOD)
+        self._good_contents = self._good.contents()
+        self._store = directory / "store"
+        self._store.mkdir(mode=0o700)
+        options = {**self._good.endpoint, "directory": str(self._store)}
+        self._snapshot_id: str = run_module("snapshot", {**options, "name": "good"})["snapshot"]["snapshot_id"]
+        self._contents: dict[str, dict[str, Contents]] = {}
+        makers = {
+            "snapshot": self._snapshot,
+            "incremental": self._incremental,
+            "migrate": self._migrate,
+            "catch-up": self._catch_up,
+            "rollback": self._rollback,
+            "swap": self._swap,
+            "prune": self._prune,
+        }
+        self.all = {name: Scenario(name, make, directory) for name, make in makers.items()}
+
+    def _place(self, filled: Filled, label: str) -> tuple[RawChroma, dict[str, Contents]]:
+        place = fill(self._target.fresh_database("fault"), filled)
+        if label not in self._contents:
+            self._contents[label] = place.contents()
+        return place, self._contents[label]
+
+    def _directories(self, place: Path, with_store: bool) -> tuple[Path, Path]:
+        store, state = place / "store", place / "state"
+        state.mkdir(mode=0o700)
+        if with_store:
+            shutil.copytree(self._store, store)
+        else:
+            store.mkdir(mode=0o700)
+        return store, state
+
+    def _snapshot(self, place: Path) -> Attempt:
+        store, state = self._directories(place, with_store=False)
+        options = {**self._good.endpoint, "directory": str(store), "name": "attempt", "batch_size": 8}
+        return Attempt(store, state, self._good, "snapshot", options, self._good_contents, self._good_contents, True)
+
+    def _incremental(self, place: Path) -> Attempt:
+        """On top of another one, with older ones that retention takes away."""
+        store, state = self._directories(place, with_store=True)
+        for number in (1, 2):
+            _aged(store, self._snapshot_id, "snapshot_2024010%d_000000_old" % number)
+        options = {**self._good.endpoint, "directory": str(store), "name": "attempt", "base": self._snapshot_id, "retention_days": 1, "batch_size": 8}
+        return Attempt(store, state, self._good, "snapshot", options, self._good_contents, self._good_contents, True)
+
+    def _migrate(self, place: Path) -> Attempt:
+        store, state = self._directories(place, with_store=False)
+        target = self._target.fresh_database("fault")
+        options = {"source": self._good.endpoint, "target": target.endpoint, "state_directory": str(state), "batch_size": 8}
+        return Attempt(store, state, target, "migrate", options, {}, self._good_contents, False)
+
+    def _catch_up(self, place: Path) -> Attempt:
+        store, state = self._directories(place, with_store=False)
+        damaged = {name: DAMAGED[name] for name in ("things", "cosine")}
+        target, old = self._place(damaged, "catch-up")
+        options = {"source": self._good.endpoint, "target": target.endpoint, "state_directory": str(state), "batch_size": 8, "prune": True}
+        return Attempt(store, state, target, "migrate", options, old, self._good_contents, False)
+
+    def _rollback(self, place: Path) -> Attempt:
+        store, state = self._directories(place, with_store=True)
+        target, old = self._place(DAMAGED, "damaged")
+        options = {**target.endpoint, "directory": str(store), "snapshot_id": self._snapshot_id}
+        return Attempt(store, state, target, "rollback", options, old, self._good_contents, True)
+
+    def _swap(self, place: Path) -> Attempt:
+        store, state = self._directories(place, with_store=True)
+        target, old = self._place(OTHER_SPACE, "other-space")
+        options = {**target.endpoint, "directory": str(store), "snapshot_id": self._snapshot_id, "safety_snapshot": False}
+        return Attempt(store, state, target, "rollback", options, old, self._good_contents, True)
+
+    def _prune(self, place: Path) -> Attempt:
+        store, state = self._directories(place, with_store=True)
+        for number in range(1, 6):
+            _aged(store, self._snapshot_id, "snapshot_2024010%d_000000_old" % number)
+        options = {"directory": str(store), "retention_days": 1}
+        return Attempt(store, state, self._good, "snapshot_prune", options, self._good_contents, self._good_contents, True)
+
+
+def _aged(store: Path, snapshot_id: str, new_id: str) -> None:
+    """A copy of a snapshot under an old id."""
+    import importlib
+
+    manifest = importlib.import_module("ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest")
+    values = dict(manifest.load_manifest(_opened(store), snapshot_id).values)
+    moment = "%s-%s-%sT00:00:00+00:00" % (new_id[9:13], new_id[13:15], new_id[15:17])
+    values.update(snapshot_id=new_id, timestamp=moment, name="old")
+    path = store / "manifests" / (new_id + ".json")
+    path.write_bytes(manifest.render_manifest(manifest.seal(values).values))
+    path.chmod(0o600)
+    shutil.copy(store / "snapshots" / (snapshot_id + ".tar.gz"), store / "snapshots" / (new_id + ".tar.gz"))
+
+
+def _opened(store: Path) -> Any:
+    import importlib
+
+    module = importlib.import_module("ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store")
+    return module.open_store(str(store))

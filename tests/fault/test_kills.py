@@ -1,0 +1,46 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""SIGKILL at every fsync, rename, removal, new folder, write and send of an operation, and in the middle of its writes and sends.
+
+After each: nothing incomplete is visible, each record is the old or the expected one, the same task again brings the database
+to what it should be, nothing is left behind, and the audit says how everything ended.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Tally
+from .forks import Forks
+from .injected import SEND, WRITE
+from .scenarios import Scenarios
+
+NAMES = ("snapshot", "incremental", "migrate", "catch-up", "rollback", "swap", "prune")
+# These steps are all tried; of writes and sends, which are alike, every third, each time from another one on.
+STRIDE = 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("action", ["kill", "torn"])
+def test_killed(name: str, action: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    scenario = scenarios.all[name]
+    attempt = scenario.attempt()
+    whole = forks.run(attempt.module, attempt.options, points=True)
+    assert not whole.failed, whole.message
+    assert [*attempt.dead(), *attempt.converged()] == [], "without any fault"
+    points = [point for point in whole.points if point.kind in (WRITE, SEND)][tally.seed % STRIDE :: STRIDE]
+    if action == "kill":
+        points = sorted([*points, *(point for point in whole.points if point.kind not in (WRITE, SEND))], key=lambda point: point.number)
+    for point in tally.chosen(points):
+        attempt = scenario.attempt()
+        run = forks.run(attempt.module, attempt.options, at=point.number, action=action)
+        found = attempt.dead()
+        if not run.killed and run.failed:
+            found.append("it failed by itself: %s" % run.message)
+        again = forks.run(attempt.module, attempt.options)
+        if again.failed:
+            found.append("the second run failed: %s" % again.message)
+        found += attempt.converged()
+        tally.point(action, point, found)

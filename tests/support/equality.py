@@ -57,6 +57,8 @@ def collection_differences(expected: Contents, actual: Contents, index_settings:
         found.append("space %s != %s" % (expected.space, actual.space))
     if index_settings and typed(expected.configuration) != typed(actual.configuration):
         found.append("configuration %r != %r" % (expected.configuration, actual.configuration))
+    if index_settings and indexed_values(expected.schema) != indexed_values(actual.schema):
+        found.append("schema %r != %r" % (expected.schema, actual.schema))
     if expected.records and expected.dimension != actual.dimension:
         found.append("dimension %r != %r" % (expected.dimension, actual.dimension))
     found += records_differences(expected.records, actual.records, expected.space)
@@ -114,6 +116,16 @@ def same_vector(expected: Any, actual: Any, space: str) -> bool:
         return False
     allowed = COSINE_RELATIVE * np.abs(left) + COSINE_FLOOR * np.abs(left).max(initial=0.0)
     return bool((np.abs(left - right) <= allowed).all())
+
+
+def indexed_values(schema: Optional[Mapping[str, Any]]) -> dict[tuple[str, ...], bool]:
+    """What a schema of 1.5 says is indexed: its defaults, and the keys for which it says otherwise (it also names every key ever written)."""
+    defaults = {(kind, index): value["enabled"] for kind, indexes in (schema or {}).get("defaults", {}).items() for index, value in indexes.items()}
+    found: dict[tuple[str, ...], bool] = dict(defaults)
+    for key, kinds in (schema or {}).get("keys", {}).items():
+        for kind, indexes in kinds.items():
+            found.update({(key, kind, index): value["enabled"] for index, value in indexes.items() if value["enabled"] != defaults[kind, index]})
+    return found
 
 
 def typed(value: Any) -> Any:

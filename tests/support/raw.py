@@ -38,6 +38,7 @@ class Contents:
     metadata: Optional[dict[str, Any]]
     configuration: Optional[dict[str, Any]]
     dimension: Optional[int]
+    schema: Optional[dict[str, Any]] = None
     records: dict[str, Record] = field(default_factory=dict)
     modern: bool = True
 
@@ -114,10 +115,16 @@ class RawChroma:
         raise KeyError(name)
 
     def create(
-        self, name: str, metadata: Optional[Mapping[str, Any]] = None, configuration: Optional[Mapping[str, Any]] = None
+        self,
+        name: str,
+        metadata: Optional[Mapping[str, Any]] = None,
+        configuration: Optional[Mapping[str, Any]] = None,
+        schema: Optional[Mapping[str, Any]] = None,
     ) -> str:
         """The new collection's id."""
         body: dict[str, Any] = {"name": name, "metadata": metadata}
+        if schema is not None:
+            body["schema"] = schema
         if configuration is not None:
             body["configuration"] = configuration
         return str(self._call("POST", self._root(), body, params=self._place())["id"])
@@ -200,6 +207,7 @@ class RawChroma:
                     metadata=collection.get("metadata"),
                     configuration=collection.get("configuration_json"),
                     dimension=collection.get("dimension"),
+                    schema=collection.get("schema"),
                     records=self.records(collection["id"]),
                     modern=self.modern,
                 )

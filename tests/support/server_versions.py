@@ -56,13 +56,24 @@ def environment(version: str) -> Path:
 
 def _install(place: Path, requirements: tuple[str, ...]) -> None:
     python = shutil.which("python3.11") or sys.executable
-    uv = shutil.which("uv")
-    if uv:
-        _run([uv, "venv", "--quiet", "--python", python, str(place)])
-        _run([uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *requirements])
-    else:
-        _run([python, "-m", "venv", str(place)])
-        _run([str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
+    uv = _uv(python)
+    _run([uv, "venv", "--quiet", "--python", python, str(place)])
+    _run([uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *requirements])
+
+
+def _uv(python: str) -> str:
+    """The installer: seconds where pip takes a minute, and what it built once (hnswlib of 0.3.29) it keeps."""
+    found = shutil.which("uv")
+    if found:
+        return found
+    place = cache_directory() / "uv"
+    with _locked(place.with_suffix(".lock")):
+        if not (place / ".complete").is_file():
+            shutil.rmtree(place, ignore_errors=True)
+            _run([python, "-m", "venv", str(place)])
+            _run([str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"])
+            (place / ".complete").touch()
+    return str(place / "bin/uv")
 
 
 def _run(command: list[str]) -> None:

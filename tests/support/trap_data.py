@@ -43,6 +43,7 @@ class CollectionData:
     records: list[Record] = field(default_factory=list)
     metadata: Optional[dict[str, Any]] = None
     configuration: Optional[dict[str, Any]] = None
+    schema: Optional[dict[str, Any]] = None
 
 
 def is_ancient(version: str) -> bool:
@@ -179,7 +180,33 @@ def specification_traps(version: str) -> list[CollectionData]:
             CollectionData("traps-embedding-function", _few(27), None, {"hnsw": {"space": "l2"}, "embedding_function": function}),
             CollectionData("n" * 300, _few(28)),
         ]
+    if version == CURRENT:
+        found.append(CollectionData("traps-schema", _few(30), {"note": "not everything is indexed"}, None, unindexed_schema()))
     return found
+
+
+def unindexed_schema() -> dict[str, Any]:
+    """A schema as the client of 1.5 sends it: a cosine index of its own settings, one key of which texts are not indexed, and no integers at all."""
+    enabled, disabled = {"enabled": True, "config": {}}, {"enabled": False, "config": {}}
+    vectors_of = {
+        "space": "cosine", "embedding_function": {"type": "known", "name": "default", "config": {}}, "source_key": "#document",
+        "hnsw": {"ef_construction": 222, "max_neighbors": 20, "ef_search": 55, "sync_threshold": 700, "resize_factor": 1.3},
+    }  # fmt: skip
+    return {
+        "defaults": {
+            "string": {"fts_index": disabled, "string_inverted_index": enabled},
+            "float_list": {"vector_index": {"enabled": False, "config": vectors_of}},
+            "sparse_vector": {"sparse_vector_index": {"enabled": False, "config": {"embedding_function": {"type": "unknown"}, "bm25": False}}},
+            "int": {"int_inverted_index": disabled},
+            "float": {"float_inverted_index": enabled},
+            "bool": {"bool_inverted_index": enabled},
+        },
+        "keys": {
+            "#document": {"string": {"fts_index": enabled, "string_inverted_index": disabled}},
+            "#embedding": {"float_list": {"vector_index": {"enabled": True, "config": vectors_of}}},
+            "large": {"string": {"string_inverted_index": disabled}},
+        },
+    }
 
 
 def _few(seed: int, dimension: int = DIMENSION) -> list[Record]:
@@ -230,6 +257,6 @@ def build(place: RawChroma, version: str = CURRENT, total: Optional[int] = None,
 
 def write(place: RawChroma, collection: CollectionData) -> str:
     """One collection, new; its id."""
-    collection_id = place.create(collection.name, collection.metadata, collection.configuration)
+    collection_id = place.create(collection.name, collection.metadata, collection.configuration, collection.schema)
     place.add(collection_id, collection.records)
     return collection_id

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import random
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Iterator, NamedTuple
 
 import pytest
@@ -65,12 +67,26 @@ def _within_budget() -> None:
 
 @dataclass
 class Table:
-    """What became of each trap, by pair."""
+    """What became of each trap, by pair; kept between runs, since all pairs together take a quarter of an hour."""
 
+    path: Path
     outcomes: dict[tuple[str, Pair], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        kept = json.loads(self.path.read_text()) if self.path.exists() else []
+        names = {trap.name for trap in TRAPS}
+        self.outcomes = {(trap, Pair(source, target)): outcome for trap, source, target, outcome in kept if trap in names}
+
+    def forget(self, pair: Pair, trap: str) -> None:
+        """Before a trap is tried: what an earlier run saw must not stand for a failure of this one."""
+        self.outcomes.pop((trap, pair), None)
 
     def note(self, pair: Pair, trap: str, outcome: str) -> None:
         self.outcomes[trap, pair] = outcome
+
+    def save(self) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        self.path.write_text(json.dumps([[trap, *pair, outcome] for (trap, pair), outcome in sorted(self.outcomes.items())], indent=0))
 
     @property
     def complete(self) -> bool:
@@ -108,7 +124,8 @@ def release(version: str) -> str:
 
 @pytest.fixture(scope="session")
 def table() -> Iterator[Table]:
-    found = Table()
+    found = Table(CHECKOUT / "tests" / "output" / "versions.json")
     yield found
+    found.save()
     if found.complete:
         (CHECKOUT / "docs" / "versions.md").write_text(found.markdown())

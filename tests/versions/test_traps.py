@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 import requests
@@ -21,7 +22,7 @@ import requests
 from tests.support.case import ANY_SPEED
 from tests.support.chroma_server import ChromaServer
 from tests.support.counting_proxy import CountingProxy
-from tests.support.equality import same_vector, search_differences, typed
+from tests.support.equality import indexed_values, same_vector, search_differences, typed
 from tests.support.raw import Contents, RawChroma, Record
 from tests.support.run_module import run_module
 
@@ -68,6 +69,7 @@ def targets() -> Iterator[Side]:
 def test_trap(
     pair: Pair, trap: Trap, sources: Side, targets: Side, table: Table, tmp_path: Path
 ) -> None:
+    table.forget(pair, trap.name)
     if not trap.held_by(pair.source):
         table.note(pair, trap.name, "-")
         return
@@ -162,6 +164,10 @@ def specification_changes(expected: Contents, actual: Contents, source: RawChrom
         assert new.pop("hnsw:space") == true_space(source, expected)
         changes.add(traps.SPACE_IN_METADATA)
     assert typed(old) == typed(new)
+    if actual.schema is not None:
+        assert expected.schema is None or indexed_values(expected.schema) == indexed_values(actual.schema)
+    elif is_trap(expected, traps.unindexed):
+        changes.add(traps.SCHEMA_NOT_HELD)
     if source.modern and target.modern:
         assert typed(expected.configuration) == typed(actual.configuration)
     elif source.modern:
@@ -183,13 +189,17 @@ def specification_changes(expected: Contents, actual: Contents, source: RawChrom
 
 def true_space(source: RawChroma, contents: Contents) -> str:
     """What the index really ranks by: the trap that hides it builds a cosine index."""
-    hidden = contents.name == "trap-%02d" % next(n for n, trap in enumerate(TRAPS) if trap.build is traps.renamed)
-    return "cosine" if hidden else contents.space
+    return "cosine" if is_trap(contents, traps.renamed) else contents.space
+
+
+def is_trap(contents: Contents, build: Callable[[RawChroma, str, str], Any]) -> bool:
+    return contents.name == "trap-%02d" % next(n for n, trap in enumerate(TRAPS) if trap.build is build)
 
 
 def test_what_old_servers_cannot_do_is_known(pair: Pair, sources: Side) -> None:
     """The table says '-' where a release refuses the trap itself; a release that turns out to hold it must not hide there."""
     source = sources.place(pair.source)
     if source.modern:
+        name = "impossible-%s" % uuid.uuid4().hex[:8]
         with pytest.raises(requests.HTTPError):
-            traps.without_vector(source, "trap-impossible", pair.source)
+            traps.without_vector(source, name, pair.source)

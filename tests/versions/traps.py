@@ -30,7 +30,7 @@ SPACE_IN_METADATA = "the distance is written into the collection's metadata, as 
 SETTINGS_NOT_HELD = "embedding function and index settings of 1.x are not held by this release"
 REREAD_FLOAT = "about one in ten floats of 16 or 17 digits comes back one ULP away: 1.x reads JSON numbers that way"
 MIXED_LIST = "a list of integers and floats becomes one of floats"
-DUPLICATES = "of records with one id, one is kept"
+SCHEMA_NOT_HELD = "a schema of 1.5 (which values are indexed) is not held by this release, which indexes all of them"
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,10 @@ def tuned_by_metadata(place: RawChroma, name: str, version: str) -> None:
     trap_data.write(place, CollectionData(name, trap_data._few(20), metadata))
 
 
+def unindexed(place: RawChroma, name: str, version: str) -> None:
+    trap_data.write(place, CollectionData(name, trap_data._few(31), {"note": "by schema"}, None, trap_data.unindexed_schema()))
+
+
 def embedding_function(place: RawChroma, name: str, version: str) -> None:
     configuration = {"hnsw": {"space": "l2"}, "embedding_function": {"type": "known", "name": "default", "config": {}}}
     trap_data.write(place, CollectionData(name, trap_data._few(27), None, configuration))
@@ -264,6 +268,9 @@ TRAPS = (
     Trap("collection metadata with types", collection_metadata),
     Trap("index settings in the collection's metadata", tuned_by_metadata, changes=frozenset({ROUNDED})),
     Trap("index settings as configuration", configured, modern, changes=frozenset({ROUNDED, SPACE_IN_METADATA, SETTINGS_NOT_HELD})),
+    Trap(
+        "a schema: values that are not indexed", unindexed, current, changes=frozenset({ROUNDED, SPACE_IN_METADATA, SETTINGS_NOT_HELD, SCHEMA_NOT_HELD})
+    ),
     Trap("an embedding function", embedding_function, modern, changes=frozenset({SETTINGS_NOT_HELD})),
     Trap("a distance that metadata no longer names", renamed, changes=frozenset({ROUNDED, SPACE_IN_METADATA})),
 )

@@ -36,6 +36,7 @@ SPEC = _closed(
         "dimension": {"type": ["integer", "null"], "minimum": 0},
     }
 )
+SPEC["properties"]["schema"] = {"type": "object", "description": "Chroma's own schema of the collection, only where it is not the usual one."}
 
 COLLECTION = _closed(
     {

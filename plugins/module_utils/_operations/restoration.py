@@ -211,8 +211,8 @@ def held_batch(collection: str, batch: RecordBatch, capabilities: Capabilities) 
     """The records as a server with these capabilities holds them; InvalidDataError names the first that it cannot hold."""
     for row, record_id in enumerate(batch.ids):
         faults: tuple[str, ...] = problems(record_id, batch.documents[row], batch.metadatas[row], capabilities, batch.uris[row])
-        if batch.embedded is not None and not batch.embedded[row]:
-            faults += ("embedding: missing, and no server takes a record without one",)
+        if batch.embedded is not None and not batch.embedded[row] and not capabilities.missing_vectors:
+            faults += ("embedding: missing, and the server takes no record without one",)
         if faults:
             raise InvalidDataError(f"Record {record_id!r} of collection {collection!r} cannot be brought back to this server: {faults[0]}.", ids=[record_id])
     metadatas = [canonical_metadata(metadata, capabilities) for metadata in batch.metadatas]

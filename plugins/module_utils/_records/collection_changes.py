@@ -23,7 +23,7 @@ def fixed_differences(differences: dict[str, tuple[Any, Any]]) -> list[str]:
     return [
         f"{name} is {actual!r} instead of {expected!r}"
         for name, (expected, actual) in differences.items()
-        if name in ("space", "dimension") or (name.startswith("index.") and name.split(".", 1)[1] not in CHANGEABLE)
+        if name in ("space", "dimension", "schema") or (name.startswith("index.") and name.split(".", 1)[1] not in CHANGEABLE)
     ]
 
 

@@ -24,6 +24,8 @@ class CollectionSpec:
                         (ef_construction, ef_search, max_neighbors, resize_factor, sync_threshold ...)
     embedding_function  Chroma's description of the client's embedding function, or None
     dimension           numbers in a vector; None while the collection has never held one
+    schema              Chroma's own `schema` (1.5: which values are indexed for `where`), without the vector index, which the
+                        other fields describe; None where it is the one that every collection gets
     """
 
     name: str
@@ -32,6 +34,7 @@ class CollectionSpec:
     index: dict[str, Any] = field(default_factory=dict)
     embedding_function: Optional[dict[str, Any]] = None
     dimension: Optional[int] = None
+    schema: Optional[dict[str, Any]] = None
 
     def renamed(self, name: str) -> CollectionSpec:
         return replace(self, name=name)
@@ -45,6 +48,7 @@ class CollectionSpec:
             "index": dict(self.index),
             "embedding_function": self.embedding_function,
             "dimension": self.dimension,
+            **({} if self.schema is None else {"schema": self.schema}),
         }
 
 
@@ -57,4 +61,5 @@ def spec_from_dict(values: Mapping[str, Any]) -> CollectionSpec:
         index=dict(values.get("index") or {}),
         embedding_function=values.get("embedding_function"),
         dimension=values.get("dimension"),
+        schema=values.get("schema"),
     )

@@ -121,7 +121,7 @@ class Reconciler:
         metadatas: list[Optional[Metadata]] = list(records.metadatas)
         for row, keys in work.keys.items():
             metadatas[row] = {**(metadatas[row] or {}), **dict.fromkeys(keys)}
-        server.upsert(collection, RecordColumns(records.ids, records.embeddings, records.documents, records.uris, metadatas))
+        server.upsert(collection, RecordColumns(records.ids, records.embeddings, records.documents, records.uris, metadatas, records.embedded))
         if away and self._journal is not None:
             self._journal.append({"state": "replaced", "collection": self._target.name, "ids": away})
 
@@ -178,6 +178,8 @@ def _needs_replacing(expected: RecordBatch, row: int, actual: RecordBatch, place
     if expected.documents[row] is None and actual.documents[place] is not None and not capabilities.null_clears_document:
         return True
     if expected.uris[row] is None and actual.uris[place] is not None:
+        return True
+    if expected.embedded is not None and not expected.embedded[row] and (actual.embedded is None or actual.embedded[place]):
         return True
     if not expected.metadatas[row]:
         return actual.metadatas[place] is not None

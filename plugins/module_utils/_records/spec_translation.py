@@ -15,6 +15,7 @@ from .._server.capabilities import Capabilities
 from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .collection_spec import SPACES, CollectionSpec
+from .indexing_schema import custom_part, with_vector_index
 from .parsed_floats import IN_COLLECTIONS, parsed
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def read_spec(server: Server, stored: StoredCollection) -> CollectionSpec:
         index=index,
         embedding_function=function,
         dimension=stored.dimension,
+        schema=custom_part(stored.schema) if server.capabilities.schemas else None,
     )
 
 
@@ -102,13 +104,13 @@ def held_spec(spec: CollectionSpec, capabilities: Capabilities) -> CollectionSpe
     if not capabilities.exact_floats:
         metadata = {key: parsed(value, IN_COLLECTIONS) if isinstance(value, float) else value for key, value in metadata.items()}
     if capabilities.configuration:
-        return replace(spec, metadata=metadata if spec.metadata is not None else None)
+        return replace(spec, metadata=metadata if spec.metadata is not None else None, schema=spec.schema if capabilities.schemas else None)
     if spec.space != "l2" or SPACE_KEY in metadata:
         metadata[SPACE_KEY] = spec.space
     for key, name in METADATA_KEYS.items():
         if key in metadata and name in spec.index:
             metadata[key] = spec.index[name]
-    return replace(spec, metadata=metadata or None, index={}, embedding_function=None)
+    return replace(spec, metadata=metadata or None, index={}, embedding_function=None, schema=None)
 
 
 def creation_arguments(spec: CollectionSpec, capabilities: Capabilities) -> dict[str, Any]:
@@ -119,7 +121,11 @@ def creation_arguments(spec: CollectionSpec, capabilities: Capabilities) -> dict
         configuration = {"hnsw": {"space": held.space, **{name: held.index[name] for name in sorted(held.index) if name != "batch_size"}}}
         if held.embedding_function is not None:
             configuration["embedding_function"] = held.embedding_function
-    return {"name": held.name, "metadata": held.metadata or None, "configuration": configuration}
+    arguments: dict[str, Any] = {"name": held.name, "metadata": held.metadata or None, "configuration": configuration}
+    if held.schema is not None and configuration is not None:
+        # A server takes one of the two, and the schema says all that the configuration does.
+        arguments.update(configuration=None, schema=with_vector_index(held.schema, configuration))
+    return arguments
 
 
 def spec_differences(expected: CollectionSpec, actual: CollectionSpec, capabilities: Capabilities) -> dict[str, tuple[Any, Any]]:
@@ -138,6 +144,8 @@ def spec_differences(expected: CollectionSpec, actual: CollectionSpec, capabilit
             found[f"index.{name}"] = (value, actual.index[name])
     if held.embedding_function != actual.embedding_function:
         found["embedding_function"] = (held.embedding_function, actual.embedding_function)
+    if held.schema != actual.schema:
+        found["schema"] = (held.schema, actual.schema)
     if held.dimension and actual.dimension and held.dimension != actual.dimension:
         found["dimension"] = (held.dimension, actual.dimension)
     return found

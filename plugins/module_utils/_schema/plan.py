@@ -168,8 +168,9 @@ class MigrationPlan:
     def _vector_faults(self, source: LiveCollection, batch: RecordBatch) -> dict[int, str]:
         faults: dict[int, str] = {}
         present = np.ones(len(batch), dtype=bool) if batch.embedded is None else batch.embedded
-        for row in np.flatnonzero(~present).tolist():
-            faults[row] = "embedding: missing, and no server takes a record without one"
+        if not self.capabilities.missing_vectors:
+            for row in np.flatnonzero(~present).tolist():
+                faults[row] = "embedding: missing, and the target takes no record without one"
         finite = np.isfinite(batch.embeddings).all(axis=1)
         for row in np.flatnonzero(present & ~finite).tolist():
             faults[row] = "embedding: holds a number that is not finite"
@@ -250,7 +251,8 @@ def _agreed_spec(name: str, specs: list[CollectionSpec]) -> CollectionSpec:
         return first.renamed(name)
     metadata = {key: value for key, value in (first.metadata or {}).items() if all(_same(value, (spec.metadata or {}).get(key)) for spec in specs)}
     index = {key: value for key, value in first.index.items() if all(spec.index.get(key) == value for spec in specs)}
-    return CollectionSpec(name, metadata or None, first.space, index, first.embedding_function, next(iter(dimensions), None))
+    schema = first.schema if all(spec.schema == first.schema for spec in specs) else None
+    return CollectionSpec(name, metadata or None, first.space, index, first.embedding_function, next(iter(dimensions), None), schema)
 
 
 def _same(value: Any, other: Any) -> bool:

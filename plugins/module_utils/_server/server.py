@@ -44,7 +44,7 @@ class StoredCollection:
 class RecordColumns:
     """Records to be written: parallel columns, `n` rows; `embeddings` has shape (n, dimension), float32.
 
-    A metadata value of None asks the server to drop that key.
+    A metadata value of None asks the server to drop that key. `embedded` says which rows have a vector; None means all.
     """
 
     ids: Sequence[str]
@@ -52,6 +52,22 @@ class RecordColumns:
     documents: Sequence[Optional[str]]
     uris: Sequence[Optional[str]]
     metadatas: Sequence[Optional[dict[str, Any]]]
+    embedded: Optional[NDArray[np.bool_]] = None
+
+    @property
+    def without_vectors(self) -> bool:
+        return self.embedded is not None and not self.embedded.any()
+
+    def select(self, rows: Sequence[int]) -> RecordColumns:
+        """The given rows, in the given order."""
+        return RecordColumns(
+            [self.ids[row] for row in rows],
+            self.embeddings[list(rows)],
+            [self.documents[row] for row in rows],
+            [self.uris[row] for row in rows],
+            [self.metadatas[row] for row in rows],
+            None if self.embedded is None else self.embedded[list(rows)],
+        )
 
 
 class Server(ABC):
@@ -175,6 +191,11 @@ class Server(ABC):
         self._write(collection_id, "add", records)
 
     def _write(self, collection_id: str, verb: str, records: RecordColumns) -> None:
+        if records.embedded is not None and records.embedded.any() and not records.embedded.all():
+            # The vectors of one request are all there, or none is.
+            for rows in (records.embedded.nonzero()[0], (~records.embedded).nonzero()[0]):
+                self._write(collection_id, verb, records.select(rows.tolist()))
+            return
         body = self._encoded(records)
         if len(body) > MAX_BODY_BYTES and len(records.ids) > 1:
             self._write_halves(collection_id, verb, records)
@@ -195,13 +216,14 @@ class Server(ABC):
 
     def _write_halves(self, collection_id: str, verb: str, records: RecordColumns) -> None:
         middle = len(records.ids) // 2
-        for part in (slice(None, middle), slice(middle, None)):
-            half = RecordColumns(records.ids[part], records.embeddings[part], records.documents[part], records.uris[part], records.metadatas[part])
-            self._write(collection_id, verb, half)
+        for part in (range(middle), range(middle, len(records.ids))):
+            self._write(collection_id, verb, records.select(part))
 
     def _encoded(self, records: RecordColumns) -> bytes:
-        vectors: list[Any]
-        if self.capabilities.base64_vectors:
+        vectors: Optional[list[Any]]
+        if records.without_vectors:
+            vectors = None
+        elif self.capabilities.base64_vectors:
             vectors = [base64.b64encode(row.tobytes()).decode("ascii") for row in records.embeddings]
         else:
             vectors = records.embeddings.tolist()

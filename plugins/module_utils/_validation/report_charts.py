@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from .plain_text import for_html as text
@@ -90,7 +91,7 @@ def target_rows(collections: Sequence[Mapping[str, Any]]) -> str:
 
 
 def query_columns(queries: Sequence[Mapping[str, Any]], warn: float, limit: float) -> str:
-    """One column a search, as high as its divergence; lines at the two thresholds."""
+    """One column a search, as high as its divergence, collection by collection; lines at the two thresholds."""
     height, gap = 120, 2.0
     step = WIDTH / max(1, len(queries))
     drawn = []
@@ -107,9 +108,13 @@ def query_columns(queries: Sequence[Mapping[str, Any]], warn: float, limit: floa
         for value, kind in ((warn, "warn"), (limit, "bad"))
     )
     label = f"divergence of {len(queries)} searches in percent"
+    own = Counter(str(query["collection"]) for query in queries)
+    names = "".join(f'<span class="part{max(1, round(100 * count / len(queries)))}" title="{text(name)}">{text(name)}</span>' for name, count in own.items())
     return (
+        '<div class="chart"><div class="scale"><span>100 %</span><span>0 %</span></div>'
         f'<svg class="columns" viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none" role="img" aria-label="{label}">'
         f'<rect class="track" x="0" y="0" width="{WIDTH}" height="{height}"/>{"".join(drawn)}{lines}</svg>'
+        f'<div class="under">{names}</div></div>'
     )
 
 
@@ -132,9 +137,14 @@ def error_classes(classes: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, 
     rows: list[tuple[str, int, str]] = []
     for entry in classes:
         top: Optional[float] = entry["up_to"]
-        label = "bit for bit" if top == 0 else "more than 10 %, or no number" if top is None else f"up to {top:.0e}"
+        label = "bit for bit" if top == 0 else "above 10 %, or NaN" if top is None else f"up to {_share(100 * top)} %"
         rows.append((label, entry["records"], "ok" if top == 0 else "info" if top is not None and top <= 1e-6 else "bad"))
     return _trimmed(rows)
+
+
+def _share(percents: float) -> str:
+    """0.01, 10, and 1e-6 where zeros would have to be counted."""
+    return f"{percents:.7g}" if percents >= 0.01 else f"{percents:.0e}".replace("e-0", "e-")
 
 
 def latency_classes(samples: Sequence[float], limit: float) -> list[tuple[str, int, str]]:
@@ -157,7 +167,8 @@ def _trimmed(rows: list[tuple[str, int, str]]) -> list[tuple[str, int, str]]:
 def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
     """The steps of the run as a Gantt chart."""
     end = max((step["start"] + step["seconds"] for step in steps), default=0.0)
-    return "".join(
-        row(step["name"], [bar_of([Part(step["seconds"], "info", f"{step['seconds']:.1f} s")], end, step["start"])], f"{step['seconds']:.1f} s")
-        for step in steps
-    )
+    rows = []
+    for step in steps:
+        figures = f"{step['seconds']:.1f} s, from {step['start']:.1f} s"
+        rows.append(row(step["name"], [bar_of([Part(step["seconds"], "info", figures)], end, step["start"])], figures))
+    return "".join(rows)

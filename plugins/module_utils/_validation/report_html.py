@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Mapping, Sequence
 
 from .plain_text import for_html as text
@@ -30,6 +31,11 @@ NAMES = {
     "latency": "Latency",
 }
 LONG = 1000
+# Of these the figure must not be smaller than the threshold.
+AT_LEAST = ("metadata_completeness",)
+SHOWN_CASES = 4
+# What of an example is somebody's data, or a name that is typed.
+CODE = ("id", "value", "collection", "query", "field", "expected", "actual")
 
 
 def render_html(report: Mapping[str, Any]) -> str:
@@ -37,9 +43,9 @@ def render_html(report: Mapping[str, Any]) -> str:
     word = WORDS[report["decision"]]
     parts = [_verdict(report, word), _figures(report)]
     if report["decision"] == "go":
-        parts += [_checks(report), _collections(report), _searches(report), _distributions(report), _next(report)]
+        parts += [_collections(report), _checks(report), _searches(report), _distributions(report), _next(report)]
     else:
-        parts += [_next(report), _checks(report), _collections(report), _searches(report), _distributions(report)]
+        parts += [_next(report), _collections(report), _checks(report), _searches(report), _distributions(report)]
     parts += [_invalid(report), _timeline(report), _small_print(report)]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -108,21 +114,45 @@ def _checks(report: Mapping[str, Any]) -> str:
 def _check(check: Mapping[str, Any]) -> str:
     details, status = check["details"], check["status"]
     measured = figure(check["figure"], details["unit"])
-    allowed = figure(check["threshold"], details["unit"])
-    figures = f"{text(measured)}" + (f" <small>allowed {text(allowed)}</small>" if allowed else "") if measured else ""
-    cases = details.get("examples") or []
+    allowed = figure(check["threshold"], details["unit"].split(" ")[0] if details["unit"].startswith("%") else details["unit"])
+    word = "at least" if check["name"] in AT_LEAST else "allowed"
+    figures = f"{text(measured)}" + (f" <small>{word} {text(allowed)}</small>" if allowed else "") if measured else ""
+    cases = _varied(details.get("examples") or [])
     examples = ""
     if cases and status in ("failed", "warning"):
-        examples = f'<details open><summary>Examples</summary><ul class="examples">{"".join(f"<li>{_case(case)}</li>" for case in cases)}</ul></details>'
+        examples = _cases(cases[:SHOWN_CASES])
+        if len(cases) > SHOWN_CASES:
+            examples += f"<details><summary>{len(cases) - SHOWN_CASES} more examples</summary>{_cases(cases[SHOWN_CASES:])}</details>"
     return (
         f'<article class="check {status}"><h3>{NAMES.get(check["name"], text(check["name"]))}</h3><span class="pill">{VERDICTS[status]}</span>'
         f'<span class="measured">{figures}</span><p>{text(details["summary"], LONG)}</p>{examples}</article>'
     )
 
 
-def _case(case: Mapping[str, Any]) -> str:
-    shown = [f"{text(key.replace('_', ' '))} <code>{text(_value(value))}</code>" for key, value in case.items() if value is not None and value != ""]
-    return ", ".join(shown)
+def _varied(cases: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One of each kind first: the few that are seen at once are to show everything that was found."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for case in cases:
+        kind = str(case.get("difference") or case.get("problem") or case.get("field"))
+        seen[kind] += 1
+        ranked.append((seen[kind], case))
+    return [case for _rank, case in sorted(ranked, key=lambda entry: entry[0])]
+
+
+def _cases(cases: Sequence[Mapping[str, Any]]) -> str:
+    """A table with a column for everything that one of the cases tells."""
+    columns = [key for key in dict.fromkeys(key for case in cases for key in case) if any(case.get(key) not in (None, "") for case in cases)]
+    head = "".join(f"<th>{text(key.replace('_', ' '))}</th>" for key in columns)
+    rows = "".join("<tr>" + "".join(f"<td>{_cell(key, case.get(key))}</td>" for key in columns) + "</tr>" for case in cases)
+    return f'<div class="wide"><table class="cases"><tr>{head}</tr>{rows}</table></div>'
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None or value == "":
+        return ""
+    shown = text(_value(value))
+    return f"<code>{shown}</code>" if key in CODE else shown
 
 
 def _value(value: Any) -> str:
@@ -153,6 +183,7 @@ def _searches(report: Mapping[str, Any]) -> str:
         return ""
     limits = report["thresholds"]
     check = next(check for check in report["checks"] if check["name"] == "semantic_equivalence")
+    queries = sorted(queries, key=lambda query: str(query["collection"]))
     columns = query_columns(queries, limits["warn_divergence_percent"], limits["max_query_divergence_percent"])
     recall = check["details"]["recall_at_10"]
     exact = (

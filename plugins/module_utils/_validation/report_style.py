@@ -7,7 +7,12 @@
 
 from __future__ import annotations
 
-STYLE = """
+# Widths in percent, since no element carries a style of its own.
+_PARTS = " ".join(f".part{share} {{ flex: {share}; }}" for share in range(1, 101))
+
+STYLE = f"""
+{_PARTS}
+""" + """
 :root { --paper: #f6f7f9; --card: #ffffff; --ink: #1b2430; --soft: #5b6675; --line: #dde2e9; --track: #edf0f4;
   --ok: #2f9e63; --warn: #d98a00; --bad: #d03b3b; --lost: #8d1f3f; --info: #3f7fd0; --go: #17794a; --marginal: #9a6200; --no_go: #b02a2a; }
 @media (prefers-color-scheme: dark) {
@@ -47,6 +52,9 @@ section > h3 { margin: 16px 0 8px; color: var(--soft); font-weight: 600; }
   border: 1.5px solid currentColor; }
 .passed .pill { color: var(--ok); } .warning .pill { color: var(--warn); } .failed .pill, .not_run .pill { color: var(--bad); }
   .not_applicable .pill { color: var(--soft); }
+.check .wide, .check details { grid-column: 1 / -1; margin-top: 6px; }
+table.cases { width: auto; font-size: 0.86rem; } .cases th, .cases td { text-align: left; padding: 3px 16px 3px 0; border-top: 0; vertical-align: top; }
+  .cases th { color: var(--soft); white-space: nowrap; } .cases td { overflow-wrap: anywhere; }
 summary { cursor: pointer; font-size: 0.9rem; }
 .examples { margin: 6px 0 0; padding-left: 1.2em; color: var(--ink); font-size: 0.92rem; } .examples li { margin: 3px 0; overflow-wrap: anywhere; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 0.85rem; }
@@ -56,9 +64,13 @@ summary { cursor: pointer; font-size: 0.9rem; }
 .row { display: grid; grid-template-columns: minmax(120px, 220px) 1fr minmax(90px, 210px); gap: 4px 14px; align-items: center; padding: 6px 0; }
 .row .label { overflow-wrap: anywhere; font-size: 0.94rem; } .row .figures { color: var(--soft); font-size: 0.85rem; line-height: 1.35;
   font-variant-numeric: tabular-nums; }
-.pair .row { grid-template-columns: 118px 1fr 56px; } .pair .figures { text-align: right; }
+.pair .row { grid-template-columns: 138px 1fr 56px; } .pair .figures { text-align: right; }
 .bars { display: grid; gap: 4px; }
-svg { display: block; width: 100%; } .bar { height: 12px; border-radius: 4px; } .columns { height: 130px; border-radius: 6px; margin-bottom: 14px; }
+svg { display: block; width: 100%; } .bar { height: 12px; border-radius: 4px; } .columns { height: 130px; border-radius: 6px; }
+.chart { display: grid; grid-template-columns: auto 1fr; gap: 4px 8px; margin-bottom: 16px; font-size: 0.78rem; color: var(--soft); }
+.scale { display: flex; flex-direction: column; justify-content: space-between; text-align: right; }
+.under { grid-column: 2; display: flex; } .under span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; padding: 0 4px;
+  border-left: 2px solid var(--line); }
 .track { fill: var(--track); } rect.ok { fill: var(--ok); } rect.warn { fill: var(--warn); } rect.bad { fill: var(--bad); } rect.lost { fill: var(--lost);
   } rect.info { fill: var(--info); }
 line { stroke-width: 1.5px; stroke-dasharray: 6 5; vector-effect: non-scaling-stroke; } .warnline { stroke: var(--warn); } .badline { stroke: var(--bad); }
@@ -85,6 +97,9 @@ footer { padding: 12px 22px; margin-top: 18px; color: var(--soft); } footer p { 
   :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #bbb; --track: #eee; --ok: #2f9e63; --warn: #c47f00; --bad: #c03030;
   --lost: #7a1a36; --info: #3f7fd0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { font-size: 11pt; } main { max-width: none; padding: 0; }
+  body { font-size: 9.5pt; } main { max-width: none; padding: 0; } .verdict { padding: 14px 18px; } .verdict h1 { font-size: 2rem; }
+  section { padding: 10px 14px; margin-top: 10px; } .cards { grid-template-columns: repeat(5, 1fr); gap: 6px; }
+  .card { padding: 6px 10px; } .card dd { font-size: 1.1rem; }
+  .advice { columns: 2; } .check { padding: 6px 0; } .row { padding: 2px 0; } details:not([open]) { display: none; }
   section, .card, footer { border-color: #bbb; } .check, .row, .card, .advice > li, svg, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """

@@ -28,6 +28,7 @@ options:
       - The id of the snapshot, or V(latest).
       - V(latest) is the newest verified snapshot of this server, tenant and database. If the store holds only those of
         one other server, it is the newest of these.
+      - Neither V(latest) nor O(point_in_time) means a snapshot that a rollback took before it began. Such a one has an id.
     type: str
   point_in_time:
     description:
@@ -41,8 +42,10 @@ options:
     description:
       - V(in_place) writes the difference into the collections as they are.
       - V(swap) builds each collection beside the old one, and then exchanges their names.
-      - V(files) puts the directory of a stopped server back, from a snapshot that was made with C(method=files).
-      - V(auto) chooses what suits the snapshot and the server.
+      - V(files) puts the directory of a stopped server back, from a snapshot that was made with C(method=files). It builds the
+        directory beside the one that is there, reads it back, and exchanges the two in one step. Everything in it comes back together, so it goes
+        with neither O(collections) nor O(remove_extra_collections=false).
+      - V(auto) is V(files) for a snapshot of files. For one of records it is V(in_place), and V(swap) for a collection whose distance differs.
     type: str
     choices:
       - auto
@@ -51,7 +54,10 @@ options:
       - files
     default: auto
   data_directory:
-    description: The directory of the stopped server, for O(strategy=files).
+    description:
+      - The directory of the stopped server, for O(strategy=files).
+      - With it and O(strategy=auto), V(latest) and O(point_in_time) mean the newest snapshot of either kind; without it, of records.
+      - The files will belong to whom the directory belongs to now.
     type: path
   remove_extra_collections:
     description:
@@ -105,6 +111,13 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
+- name: Put the directory of the stopped server back
+  infrafabric.chromadb.rollback:
+    url: http://localhost:8000
+    snapshot_id: latest
+    strategy: files
+    data_directory: /var/lib/chromadb/data
+
 - name: Go back to how it was before the night's work
   infrafabric.chromadb.rollback:
     url: https://192.0.2.20:8000
@@ -129,7 +142,7 @@ strategy:
   returned: success
   sample: in_place
 collections:
-  description: The collections that were compared with the snapshot.
+  description: The collections that were compared with the snapshot. Empty with V(files), which compares files.
   type: list
   elements: dict
   returned: success

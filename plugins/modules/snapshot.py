@@ -49,14 +49,18 @@ options:
   method:
     description:
       - V(records) reads the records through the server, and can be restored into every supported version.
-      - V(files) copies the directory of a stopped server, and can be restored into the same version only.
+      - V(files) copies the directory of a stopped server, with all its tenants and databases, and can be restored into the same version only.
+      - V(files) refuses while the server answers at O(url), and while any process has a file of the directory open. It needs to run on the
+        server's host, as root or as the owner of the directory.
     type: str
     choices:
       - records
       - files
     default: records
   data_directory:
-    description: The directory of the stopped server, for O(method=files).
+    description:
+      - The directory of the stopped server, for O(method=files). The one that its C(persist_path), C(--path) or C(PERSIST_DIRECTORY) names.
+      - What is in it must be directories and regular files.
     type: path
   base:
     description:
@@ -67,7 +71,9 @@ options:
     description: How many records are read at once. Without it, what suits the server.
     type: int
   retention_days:
-    description: How many days a snapshot is kept. Taking one deletes those that are older.
+    description:
+      - How many days this snapshot is kept.
+      - Taking one deletes those whose own days are over.
     type: int
     default: 7
   keep_min:
@@ -108,6 +114,12 @@ EXAMPLES = r"""
       - openwebui_core
       - openwebui_docs
     require_consistent: true
+
+- name: Copy the directory of the server, which is stopped
+  infrafabric.chromadb.snapshot:
+    url: http://localhost:8000
+    method: files
+    data_directory: /var/lib/chromadb/data
 
 - name: Remove a snapshot
   infrafabric.chromadb.snapshot:
@@ -183,6 +195,23 @@ snapshot:
       type: str
       returned: success
       sample: verified
+    method:
+      description: V(records) or V(files).
+      type: str
+      returned: success
+      sample: records
+    tree:
+      description:
+        - Of a snapshot of files, what the directory holds, its files and directories.
+        - Its C(databases) are the tenants, databases and collections with their numbers of records.
+      type: dict
+      returned: O(method=files)
+      sample:
+        databases:
+          - tenant: default_tenant
+            database: default_database
+            collections:
+              openwebui_core: 3000
     consistency:
       description: Whether the records stood still while they were read.
       type: dict

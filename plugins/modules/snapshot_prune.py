@@ -22,9 +22,10 @@ extends_documentation_fragment:
   - infrafabric.chromadb.attributes.changes
 options:
   retention_days:
-    description: How many days a snapshot is kept.
+    description:
+      - How many days every snapshot is kept.
+      - Without it, each is kept for as long as was said when it was taken, 7 days if nothing was.
     type: int
-    default: 7
   keep_min:
     description: How many verified snapshots are kept at least, however old they are.
     type: int
@@ -101,7 +102,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.s
 
 def main() -> None:
     options: ArgumentSpec = {
-        "retention_days": {"type": "int", "default": 7},
+        "retention_days": {"type": "int"},
         "keep_min": {"type": "int", "default": 1},
         "keep_max": {"type": "int"},
         "pin": {"type": "list", "elements": "str", "default": []},

@@ -59,12 +59,15 @@ def choose_snapshot(
     *,
     point_in_time: str | None = None,
     server: ServerIdentity | None = None,
+    method: str | None = None,
 ) -> str:
     """The id of the snapshot that is meant; UsageError, naming the choices, when none is.
 
     An id           that snapshot, if the store has it
     latest, or None the newest verified one of this server that is no safety snapshot of a rollback; if the store holds only one other server's, that one's
-    point_in_time   ISO 8601 with an offset: the newest verified one at or before that moment, of the same server as for latest
+    point_in_time   ISO 8601 with an offset: the newest verified one at or before that moment, of the same server as for latest, and no safety
+                    snapshot either: what a rollback was about to change is rarely what somebody wants back, and has an id if it is
+    method          records or files: only such a snapshot can be meant
     """
     store = open_store(directory)
     found = find_snapshots(store)
@@ -75,14 +78,19 @@ def choose_snapshot(
         if all(snapshot.snapshot_id != snapshot_id for snapshot in found):
             raise UsageError(f"There is no snapshot {snapshot_id} in {store.directory}. {_choices(found)}")
         return snapshot_id
-    manifests = [snapshot.manifest for snapshot in found if snapshot.manifest is not None and snapshot.manifest.status == VERIFIED]
+    manifests = [
+        snapshot.manifest
+        for snapshot in found
+        if snapshot.manifest is not None and snapshot.manifest.status == VERIFIED and method in (None, snapshot.manifest.method)
+    ]
+    kind = "verified snapshot" if method is None else f"verified snapshot of {method}"
     if point_in_time is not None:
         moment = _moment(point_in_time)
-        chosen = _newest(manifests, server, lambda manifest: manifest.timestamp <= moment)
-        wanted = f"No verified snapshot in {store.directory} is from {point_in_time} or before"
+        chosen = _newest(manifests, server, lambda manifest: manifest.timestamp <= moment and manifest.name != SAFETY_NAME)
+        wanted = f"No {kind} in {store.directory} is from {point_in_time} or before"
     else:
         chosen = _newest(manifests, server, lambda manifest: manifest.name != SAFETY_NAME)
-        wanted = f"There is no verified snapshot in {store.directory}"
+        wanted = f"There is no {kind} in {store.directory}"
     if chosen is None:
         servers = sorted({manifest.server.text for manifest in manifests})
         if server is not None and len(servers) > 1 and server.text not in servers:

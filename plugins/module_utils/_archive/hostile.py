@@ -27,7 +27,7 @@ BOMB_AT = 64 << 20  # below this much output no ratio is a bomb
 BOMB_RATIO = 200
 MAX_MEMBERS = 1_000_000
 MAX_PROBLEMS = 20
-SAFE_NAME = re.compile(rb"format\.json|c\d{4,9}/(?:collection\.json|batch_\d{6,9}\.(?:jsonl|npy)|deleted_\d{6,9}\.jsonl)")
+SAFE_NAME = re.compile(rb"format\.json|c\d{4,9}/(?:collection\.json|batch_\d{6,9}\.(?:jsonl|npy)|deleted_\d{6,9}\.jsonl)|f\d{4,9}/part_\d{6,9}\.bin")
 TYPES = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a character device", b"4": "a block device", b"5": "a directory", b"6": "a named pipe",
     b"L": "a GNU long name", b"K": "a GNU long link", b"S": "a sparse file", b"x": "a pax header", b"g": "a global pax header", b"X": "a pax header",

@@ -26,10 +26,12 @@ from .container import GZIP_HEADER, Entry
 from .encoding import encode_line
 from .manifest_schema import MANIFEST_SCHEMA
 from .store import SnapshotStore
+from .tree import Tree, tree_from_dict
 
 FORMAT_VERSION = 1
 FORMAT_NAME = "infrafabric.chromadb snapshot"
 FORMAT_ENTRY = "format.json"
+RECORDS, FILES = "records", "files"
 MAX_MANIFEST = 256 << 20
 NAMED_IDS = 10
 
@@ -123,6 +125,11 @@ class Manifest:
         return str(self.values["manifest_sha256"])
 
     @property
+    def tree(self) -> Tree:
+        """The directory that a snapshot of files holds."""
+        return tree_from_dict(self.values["tree"])
+
+    @property
     def entries(self) -> list[Entry]:
         return [Entry(**entry) for entry in self.values["entries"]]
 
@@ -151,6 +158,11 @@ class Manifest:
     def summary(self) -> dict[str, Any]:
         """Without the list of entries, which is for machines and grows with the records."""
         return {key: value for key, value in self.values.items() if key != "entries"}
+
+    def part_entries(self) -> list[list[Entry]]:
+        """The entries with the parts of each file of the tree, in the tree's order."""
+        rest = iter(self.entries[1:])
+        return [[next(rest) for _part in range(file.parts)] for file in self.tree.files]
 
 
 def parse_moment(text: str) -> datetime:
@@ -257,9 +269,16 @@ def spec_content(spec: CollectionSpec) -> bytes:
     return encode_line(spec.as_dict())
 
 
+def part_name(position: int, part: int) -> str:
+    """The entry of a part of a file: what the file is called is in the manifest, so that no name in an archive becomes a path."""
+    return f"f{position:04d}/part_{part:06d}.bin"
+
+
 def expected_names(manifest: Manifest) -> list[str]:
     """The entries that the archive must hold, in order, and no others."""
     names = [FORMAT_ENTRY]
+    if manifest.method == FILES:
+        names += [part_name(position, part) for position, file in enumerate(manifest.tree.files, start=1) for part in range(file.parts)]
     for name in manifest.names():
         collection = manifest.collection(name)
         directory = collection["directory"]
@@ -274,6 +293,8 @@ def layout_problems(manifest: Manifest) -> list[str]:
     """Where the manifest's figures contradict each other, in sentences."""
     values, collections = manifest.values, manifest.values["collections"]
     problems = []
+    if (manifest.method == FILES) != ("tree" in values):
+        return [f"It is said to hold {manifest.method}, and does not."]
     entries = manifest.entries
     rows = {entry.name: entry.rows for entry in entries}
     if [entry.name for entry in entries] != expected_names(manifest):
@@ -302,9 +323,12 @@ def layout_problems(manifest: Manifest) -> list[str]:
         if values["batch_metadata"].get(name) != collection["batches"]:
             problems.append(f"batch_metadata is wrong for the collection {name!r}.")
     content = sum(entry.size for entry in entries)
+    if manifest.method == FILES and not problems:
+        problems += _tree_problems(manifest)
+    databases = [database["collections"] for database in values["tree"]["databases"]] if manifest.method == FILES else []
     figures = {
-        "total_chunks": sum(collection["total_documents"] for collection in collections.values()),
-        "total_collections": len(collections),
+        "total_chunks": sum(collection["total_documents"] for collection in collections.values()) + sum(sum(found.values()) for found in databases),
+        "total_collections": len(collections) + sum(map(len, databases)),
         "content_bytes": content,
         "snapshot_size_mb": size_mb(values["archive_bytes"]),
         "compression_ratio": reduction(values["archive_bytes"], content),
@@ -313,6 +337,16 @@ def layout_problems(manifest: Manifest) -> list[str]:
     problems += [f"{key} is {values[key]}, not {figure}." for key, figure in figures.items() if values[key] != figure]
     if set(values["batch_metadata"]) != set(collections):
         problems.append("batch_metadata does not name its collections.")
+    return problems
+
+
+def _tree_problems(manifest: Manifest) -> list[str]:
+    problems = []
+    if manifest.values["collections"] or manifest.values["base"] is not None:
+        problems.append("A snapshot of files holds no collections of its own, and has no base.")
+    for file, parts in zip(manifest.tree.files, manifest.part_entries()):
+        if sum(entry.size for entry in parts) != file.size:
+            problems.append(f"The parts of the file {file.path!r} do not add up.")
     return problems
 
 
@@ -342,9 +376,11 @@ def build_values(
     archive_bytes: int,
     checksum: str,
     retention_days: int,
+    tree: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Every field of a manifest but its own hash."""
     content = sum(entry.size for entry in entries)
+    databases = [database["collections"] for database in tree["databases"]] if tree else []
     return {
         "format_version": FORMAT_VERSION,
         "snapshot_id": snapshot_id,
@@ -353,14 +389,14 @@ def build_values(
         "finished": moment_text(finished),
         "status": "verified" if verified else "created",
         "error_message": None,
-        "method": "records",
+        "method": RECORDS if tree is None else FILES,
         "chromadb_url": server.url,
         "chromadb_version": version if version and re.fullmatch(r"\d+(\.\d+)*", version, re.ASCII) else None,
         "server": {"url": server.url, "tenant": server.tenant, "database": server.database, "api": api, "version": version},
         "consistency": consistency.as_dict(),
         "base": None if base is None else {"snapshot_id": base.snapshot_id, "manifest_sha256": base.sha256},
-        "total_chunks": sum(collection["total_documents"] for collection in collections.values()),
-        "total_collections": len(collections),
+        "total_chunks": sum(collection["total_documents"] for collection in collections.values()) + sum(sum(found.values()) for found in databases),
+        "total_collections": len(collections) + sum(map(len, databases)),
         "archive_bytes": archive_bytes,
         "content_bytes": content,
         "snapshot_size_mb": size_mb(archive_bytes),
@@ -369,6 +405,7 @@ def build_values(
         "retention_until": moment_text(started + timedelta(days=retention_days)),
         "collections": dict(collections),
         "batch_metadata": {key: collection["batches"] for key, collection in collections.items()},
+        **({} if tree is None else {"tree": dict(tree)}),
         "entries": [entry.as_dict() for entry in entries],
     }
 

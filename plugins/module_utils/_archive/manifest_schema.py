@@ -21,9 +21,10 @@ OPTIONAL_TEXT = {"type": ["string", "null"]}
 OPTIONAL_OBJECT = {"type": ["object", "null"]}
 
 
-def _closed(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """An object that has all of these properties and no other."""
-    return {"type": "object", "required": sorted(properties), "properties": properties, "additionalProperties": False, **more}
+def _closed(properties: dict[str, Any], optional: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    """An object that has all of these properties but the optional ones, and no other."""
+    required = sorted(set(properties) - set(optional))
+    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False, **more}
 
 
 SPEC = _closed(
@@ -51,15 +52,48 @@ COLLECTION = _closed(
     }
 )
 
+ENTRY_NAME = (
+    "^(format[.]json|c[0-9]{4,}/(collection[.]json|batch_[0-9]{6,}[.](jsonl|npy)|deleted_[0-9]{6,}[.]jsonl)|f[0-9]{4,}/part_[0-9]{6,}[.]bin)$"
+)
 ENTRY = _closed(
     {
-        "name": {"type": "string", "pattern": "^(format[.]json|c[0-9]{4,}/(collection[.]json|batch_[0-9]{6,}[.](jsonl|npy)|deleted_[0-9]{6,}[.]jsonl))$"},
+        "name": {"type": "string", "pattern": ENTRY_NAME},
         "offset": COUNT,
         "compressed_size": {"type": "integer", "minimum": 1},
         "size": COUNT,
         "sha256": SHA256,
         "rows": {"type": ["integer", "null"], "minimum": 0},
     }
+)
+
+MODE = {"type": "integer", "minimum": 0, "maximum": 0o777}
+PATH = {"type": "string", "minLength": 1, "description": "Below the directory, with slashes."}
+
+TREE = _closed(
+    {
+        "mode": MODE,
+        "uid": COUNT,
+        "gid": COUNT,
+        "directories": {"type": "array", "items": _closed({"path": PATH, "mode": MODE})},
+        "files": {
+            "type": "array",
+            "items": _closed(
+                {"path": PATH, "mode": MODE, "size": COUNT, "parts": {**COUNT, "description": "The n-th file is in f000n/part_000000.bin and so on, in a row."}}
+            ),
+        },
+        "databases": {
+            "type": "array",
+            "items": _closed(
+                {
+                    "tenant": {"type": "string"},
+                    "database": {"type": "string"},
+                    "collections": {"type": "object", "additionalProperties": COUNT, "description": "Their records. Of releases before 0.4 nothing is known."},
+                }
+            ),
+        },
+        "migrations": {"type": "object", "additionalProperties": COUNT, "description": "The form of the server's tables, which depends on its release."},
+    },
+    description="The directory of a stopped server, in a snapshot that was made with method files.",
 )
 
 MANIFEST_SCHEMA: dict[str, Any] = {
@@ -75,7 +109,7 @@ MANIFEST_SCHEMA: dict[str, Any] = {
             "finished": {**MOMENT, "description": "When the archive was complete."},
             "status": {"enum": ["created", "verified"], "description": "verified: the archive was read back and compared before it became visible."},
             "error_message": {"type": "null", "description": "A snapshot that failed has no manifest; the audit log has its message."},
-            "method": {"const": "records"},
+            "method": {"enum": ["records", "files"], "description": "files: the archive holds the directory of a stopped server, which tree describes."},
             "chromadb_url": {"type": "string", "pattern": "^https?://[^@]+$"},
             "chromadb_version": {"type": ["string", "null"], "pattern": "^[0-9]+([.][0-9]+)*$"},
             "server": _closed(
@@ -107,8 +141,10 @@ MANIFEST_SCHEMA: dict[str, Any] = {
             "checksum_sha256": {**SHA256, "description": "Of the archive file."},
             "retention_until": MOMENT,
             "batch_metadata": {"type": "object", "additionalProperties": {"type": "array", "items": BATCH}},
+            "tree": TREE,
             "entries": {"type": "array", "minItems": 1, "items": ENTRY},
             "manifest_sha256": {**SHA256, "description": "Of this object without this field: keys sorted, no spaces, ASCII only."},
-        }
+        },
+        optional=("tree",),
     ),
 }

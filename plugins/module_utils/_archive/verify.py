@@ -21,6 +21,7 @@ from .hostile import hostile_problems
 from .manifest import FORMAT_ENTRY, Manifest, format_content, layout_problems, load_manifest, spec_content
 from .reader import Layer, Snapshot, SnapshotRecordSet, load_chain, open_layers
 from .store import ARCHIVE_SUFFIX, MANIFEST_SUFFIX, SNAPSHOT_ID, SnapshotStore, list_folder, open_store, partial_files, snapshot_ids
+from .tree import unsafe_paths
 
 LEVELS = ("none", "manifest", "full")
 
@@ -63,6 +64,8 @@ def verify_snapshot(
         problems.append(Problem(error.message))
     for link in chain:
         problems += [Problem(f"{link.snapshot_id}: {message}") for message in layout_problems(link)]
+        if "tree" in link.values:
+            problems += [Problem(f"{link.snapshot_id}: {message}", "unsafe_archive") for message in unsafe_paths(link.values["tree"])]
     archives = [(store.archive_path(link.snapshot_id), link) for link in chain]
     complete = not problems or (expected_manifest_sha256 is not None and len(problems) == 1)
     return problems + archive_problems(archives, level, complete)

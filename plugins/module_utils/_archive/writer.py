@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, Callable
 
-from .._errors import DiskError, UsageError
-from .._files import atomic_write, disk_errors, fsync_directory
+from .._errors import UsageError
+from .._files import disk_errors
 from .._records.collection_spec import CollectionSpec
 from .._records.record_batch import RecordBatch, concatenate
 from .container import TEXT_LEVEL, VECTOR_LEVEL, ContainerWriter
 from .encoding import encode_ids, encode_texts, encode_vectors
-from .manifest import FORMAT_ENTRY, Consistency, Manifest, ServerIdentity, build_values, format_content, render_manifest, seal, spec_content
+from .manifest import FORMAT_ENTRY, Consistency, Manifest, ServerIdentity, build_values, format_content, seal, spec_content
+from .publish import publish
 from .reader import load_chain
 from .store import SnapshotStore, snapshot_name
 from .verify import archive_problems, raise_for
@@ -48,8 +49,7 @@ class ArchiveWriter:
         self.snapshot_id = snapshot_id
         self._base = base
         self._path = store.partial_path(snapshot_id)
-        self._final_path = store.archive_path(snapshot_id)
-        if os.path.lexists(self._final_path) or os.path.lexists(store.manifest_path(snapshot_id)):
+        if os.path.lexists(store.archive_path(snapshot_id)) or os.path.lexists(store.manifest_path(snapshot_id)):
             raise UsageError(f"The snapshot {snapshot_id} exists already. Choose another name, or delete it first.")
         self.stored = 0
         self._started = datetime.now(timezone.utc)
@@ -161,17 +161,7 @@ class ArchiveWriter:
                     os.unlink(self._path)
 
     def _publish(self, manifest: Manifest) -> None:
-        with disk_errors(self._final_path, "write"):
-            if os.path.lexists(self._final_path):
-                raise DiskError(f"{self._final_path} appeared while the snapshot was written. Two runs use one store without its lock.")
-            os.rename(self._path, self._final_path)
-            fsync_directory(self._store.snapshots)
-        try:
-            atomic_write(self._store.manifest_path(self.snapshot_id), render_manifest(manifest.values))
-        except DiskError:
-            if not os.path.lexists(self._store.manifest_path(self.snapshot_id)):
-                os.unlink(self._final_path)
-            raise
+        publish(self._store, manifest, self._path)
         self._container = None
 
     def _opened(self) -> _OpenCollection:

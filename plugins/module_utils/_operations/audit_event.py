@@ -27,7 +27,7 @@ def audit_event(
     context: Context,
 ) -> Outcome:
     """Append one entry about this database to the audit log; nothing is asked of the server."""
-    store = open_store(directory, for_writing=not context.check_mode)
+    store = open_store(directory, for_writing=True, create=not context.check_mode)
     told = {**(details or {}), "server": endpoint.identity}
     if not context.check_mode:
         entry = AuditEntry(audit_path(store.directory, create=True), action, snapshot_id=snapshot_id, reason=reason, details=told)

@@ -13,11 +13,11 @@ from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import choose_snapshot
 from .._archive.dead_runs import clean_up
-from .._archive.manifest import ServerIdentity, parse_moment
+from .._archive.manifest import ServerIdentity
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
 from .._archive.verify import require_sound
-from .._audit import COMPLETED, audited, read_audit, unfinished_rollbacks
+from .._audit import audited, unfinished_rollbacks
 from .._endpoint import Endpoint
 from .._errors import DriftError, UsageError
 from .._lock import server_lock, store_lock
@@ -26,9 +26,11 @@ from .._records.compare import Difference
 from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .differences import record_diff
+from .new_writes import cutover_since, new_writes_words
 from .outcome import Context, Outcome
 from .planning import select_collections
 from .restoration import Restoration
+from .rollback_files import holds_files, rollback_files, wanted_method
 from .snapshot import write_snapshot
 
 PATIENCE_SECONDS = 60.0
@@ -62,13 +64,26 @@ def rollback(
     context: Context,
 ) -> Outcome:
     """Bring the database back to a snapshot; in check mode, say what that would change."""
-    if strategy == "files" or data_directory is not None:
-        raise UsageError("strategy: files (with data_directory) is not available yet; use auto, in_place or swap.")
     if collections is not None and not collections:
         raise UsageError("collections is an empty list: nothing would be brought back. Leave it out for all of them.")
-    store = open_store(directory, for_writing=not context.check_mode)
+    store = open_store(directory, for_writing=True, create=not context.check_mode)
     identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
-    chosen = choose_snapshot(store, snapshot_id, point_in_time=point_in_time, server=identity)
+    chosen = choose_snapshot(store, snapshot_id, point_in_time=point_in_time, server=identity, method=wanted_method(strategy, data_directory))
+    if holds_files(store, chosen, strategy):
+        return rollback_files(
+            endpoint,
+            store,
+            chosen,
+            data_directory=data_directory,
+            whole=collections is None and remove_extra_collections is not False,
+            to_a_moment=point_in_time is not None,
+            safety_snapshot=safety_snapshot,
+            discard_new_writes=discard_new_writes,
+            trigger=trigger,
+            reason=reason,
+            expected_manifest_sha256=expected_manifest_sha256,
+            context=context,
+        )
     progress = context.progress
     progress.declare("verify_snapshot", "compare", "safety_snapshot", "restore")
     with ExitStack() as stack:
@@ -86,12 +101,9 @@ def rollback(
         stack.callback(run.close)
         run.compare(collections)
         rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
-        guard = _cutover_since(store, snapshot, endpoint) if run.changed else None
+        guard = cutover_since(store, snapshot.manifest, endpoint.identity) if run.changed else None
         if guard and not discard_new_writes:
-            words = (
-                f"A cutover to {endpoint.identity} was completed at {guard}, after {chosen} was taken: records that it has accepted since would be lost. "
-                "Use discard_new_writes: true if that is meant; they are saved in a safety snapshot first."
-            )
+            words = new_writes_words(endpoint.identity, guard, chosen)
             if not context.check_mode:
                 raise DriftError(words)
             run.warnings.append(words)
@@ -205,16 +217,3 @@ class _Rollback:
             if restoration.changed
         ]
         return shown + [record_diff(extra.stored.name, Difference(deleted=extra.records), "deleted", {}) for extra in self.extras]
-
-
-def _cutover_since(store: SnapshotStore, snapshot: Snapshot, endpoint: Endpoint) -> Optional[str]:
-    """When a cutover to this database was completed after the snapshot was taken and not taken back since, or None."""
-    cutover = None
-    for entry in read_audit(store.directory).entries:
-        if entry.get("status") != COMPLETED or (entry.get("details") or {}).get("server") != endpoint.identity:
-            continue
-        if entry["action"] == "cutover" and parse_moment(entry["timestamp"]) >= snapshot.manifest.timestamp:
-            cutover = str(entry["timestamp"])
-        elif entry["action"] in ("cutover_undone", "rollback"):
-            cutover = None
-    return cutover

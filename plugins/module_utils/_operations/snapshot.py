@@ -14,7 +14,7 @@ from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import LATEST, VERIFIED, choose_snapshot, find_named, find_snapshots
 from .._archive.dead_runs import clean_up, clean_up_if_idle
-from .._archive.manifest import Consistency, Manifest, ServerIdentity, load_manifest
+from .._archive.manifest import FILES, RECORDS, Consistency, Manifest, ServerIdentity, load_manifest
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.retention import delete_snapshot, prune
 from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store
@@ -24,7 +24,7 @@ from .._audit import audited
 from .._endpoint import Endpoint
 from .._errors import DriftError, UsageError
 from .._files import require_free_space
-from .._lock import store_lock
+from .._lock import server_lock, store_lock
 from .._records.compare import BITS, Counterpart
 from .._records.digest import CollectionDigest
 from .._records.live import LiveCollection
@@ -33,6 +33,7 @@ from .._server.probe import connect
 from .._server.server import Server
 from .outcome import Context, Outcome
 from .planning import select_collections
+from .snapshot_files import plan_files_snapshot, require_files_options, write_files_snapshot
 
 # A rough upper bound of what a record of 384 numbers and 500 characters needs, compressed.
 BYTES_BESIDE_VECTOR = 1500
@@ -67,19 +68,27 @@ def snapshot(
     context: Context,
 ) -> Outcome:
     """Make a snapshot exist (or, with `state: absent`, be gone)."""
-    _refuse_what_is_missing(method, data_directory, encryption_key_file)
+    if encryption_key_file is not None:
+        raise UsageError("encryption_key_file: encrypted snapshots are not available yet.")
     if name == SAFETY_NAME:
         raise UsageError(f"The name {SAFETY_NAME!r} is kept for the snapshots that a rollback takes first; choose another one.")
     if state == "absent":
         return _remove(endpoint, directory, name, context)
-    store = open_store(directory, for_writing=not context.check_mode)
+    wanted_directory = require_files_options(data_directory, collections, base) if method == FILES else None
+    if method != FILES and data_directory is not None:
+        raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
+    store = open_store(directory, for_writing=True, create=not context.check_mode)
     identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
     existing = None if name is None else find_named(store, name, identity)
     if existing is not None:
+        if existing.method != method:
+            raise UsageError(f"{existing.snapshot_id} was made with method: {existing.method}. Choose another name, or remove it first.")
         require_sound(store, existing.snapshot_id)
         if not context.check_mode:
             clean_up_if_idle(store, "snapshot")
         return _outcome(False, store, existing, context)
+    if wanted_directory is not None:
+        return _of_files(endpoint, store, wanted_directory, name, retention_days, keep_min, verify, context)
     server = connect(endpoint)
     try:
         chosen = select_collections(server, collections, page=batch_size)
@@ -92,12 +101,35 @@ def snapshot(
             clean_up(store)
             below = _base(store, base, identity)
             manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below)
-            pruned = prune(store, retention_days=retention_days, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
+            pruned = prune(store, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
         outcome = _outcome(True, store, manifest, context)
         outcome.warnings.extend(pruned.warnings)
         return outcome
     finally:
         server.close()
+
+
+def _of_files(
+    endpoint: Endpoint,
+    store: SnapshotStore,
+    data_directory: str,
+    name: Optional[str],
+    retention_days: Optional[int],
+    keep_min: int,
+    verify: bool,
+    context: Context,
+) -> Outcome:
+    planned, records, warnings = plan_files_snapshot(endpoint, store, data_directory, context)
+    if context.check_mode:
+        diff = {"before_header": name or "snapshot", "after_header": name or "snapshot", "before": "absent\n", "after": f"the files of {planned}\n"}
+        return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": records}, [diff], warnings)
+    with store_lock(store.directory, "snapshot"), server_lock(endpoint.identity, "snapshot"):
+        clean_up(store)
+        manifest = write_files_snapshot(endpoint, store, planned, name=name, retention_days=retention_days, verify=verify, context=context)
+        pruned = prune(store, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
+    outcome = _outcome(True, store, manifest, context)
+    outcome.warnings.extend(pruned.warnings)
+    return outcome
 
 
 def write_snapshot(
@@ -172,11 +204,14 @@ def _base(store: SnapshotStore, base: Optional[str], server: ServerIdentity) -> 
     if base in (None, "none"):
         return None
     own = [found.manifest for found in find_snapshots(store) if found.manifest is not None and found.manifest.server == server]
+    own = [manifest for manifest in own if manifest.method == RECORDS]
     if base == LATEST and not any(manifest.name != SAFETY_NAME and manifest.status == VERIFIED for manifest in own):
         return None
-    manifest = load_manifest(store, choose_snapshot(store, base, server=server))
+    manifest = load_manifest(store, choose_snapshot(store, base, server=server, method=RECORDS))
     if manifest.server != server:
         raise UsageError(f"base: {manifest.snapshot_id} is a snapshot of {manifest.server.text}, not of {server.text}.")
+    if manifest.method != RECORDS:
+        raise UsageError(f"base: {manifest.snapshot_id} holds the files of a server, and no records to store the difference to.")
     require_sound(store, manifest.snapshot_id)
     return manifest
 
@@ -198,7 +233,7 @@ def _estimate(collection: LiveCollection) -> int:
 def _remove(endpoint: Endpoint, directory: str, name: Optional[str], context: Context) -> Outcome:
     if name is None:
         raise UsageError("state: absent needs the name of a snapshot.")
-    store = open_store(directory, for_writing=not context.check_mode)
+    store = open_store(directory, for_writing=True, create=not context.check_mode)
     found = find_named(store, name, ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database))
     if found is None:
         return Outcome(False, context.progress.seconds, {"snapshot": None, "path": None, "records": 0})
@@ -223,10 +258,3 @@ def _outcome(changed: bool, store: SnapshotStore, manifest: Manifest, context: C
 
 def _diff(name: str, records: int, collections: int) -> dict[str, Any]:
     return {"before_header": name, "after_header": name, "before": "absent\n", "after": f"{records} records in {collections} collections\n"}
-
-
-def _refuse_what_is_missing(method: str, data_directory: Optional[str], encryption_key_file: Optional[str]) -> None:
-    if method != "records" or data_directory is not None:
-        raise UsageError("method: files (with data_directory) is not available yet; use method: records.")
-    if encryption_key_file is not None:
-        raise UsageError("encryption_key_file: encrypted snapshots are not available yet.")

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import writer
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import publish
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.catalogue import find_snapshots
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import (
     check_snapshot_id,
@@ -260,7 +260,7 @@ def test_an_archive_whose_manifest_cannot_be_written_is_taken_back(store, write,
     def refuse(path, data):
         raise DiskError(f"Cannot write {path}")
 
-    monkeypatch.setattr(writer, "atomic_write", refuse)
+    monkeypatch.setattr(publish, "atomic_write", refuse)
     with pytest.raises(DiskError, match="manifests"):
         write({"c": [make_records(3)]})
     assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []

@@ -41,7 +41,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "state": "present", "method": "records", "directory": "/var/lib/chromadb/snapshots", "retention_days": 7, "keep_min": 1, "verify": True, "name": None,
     },
     "snapshot_info": {"directory": "/var/lib/chromadb/snapshots", "snapshot_id": None},
-    "snapshot_prune": {"directory": "/var/lib/chromadb/snapshots", "retention_days": 7, "keep_min": 1, "keep_max": None, "pin": []},
+    "snapshot_prune": {"directory": "/var/lib/chromadb/snapshots", "retention_days": None, "keep_min": 1, "keep_max": None, "pin": []},
     "validate": {
         "thresholds": {
             "min_valid_ratio": 0.95, "max_data_loss_percent": 5, "max_lost_records": 100, "max_missing_embeddings_percent": 5,

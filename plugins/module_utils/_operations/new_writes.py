@@ -1,0 +1,38 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# PRIVATE to the collection infrafabric.chromadb
+
+"""Would a rollback lose what clients wrote after a cutover?"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from .._archive.manifest import Manifest, parse_moment
+from .._archive.store import SnapshotStore
+from .._audit import COMPLETED, read_audit
+
+
+def cutover_since(store: SnapshotStore, manifest: Manifest, identity: str, *, whole_server: bool = False) -> Optional[str]:
+    """When a cutover to this database (or to any of its server) was completed after the snapshot was taken and not taken back since, or None."""
+    cutovers: dict[str, str] = {}
+    url = identity.split(" ", maxsplit=1)[0]
+    for entry in read_audit(store.directory).entries:
+        server = (entry.get("details") or {}).get("server")
+        if entry.get("status") != COMPLETED or not isinstance(server, str):
+            continue
+        if server != identity and not (whole_server and server.split(" ", maxsplit=1)[0] == url):
+            continue
+        if entry["action"] == "cutover" and parse_moment(entry["timestamp"]) >= manifest.timestamp:
+            cutovers[server] = str(entry["timestamp"])
+        elif entry["action"] in ("cutover_undone", "rollback"):
+            cutovers.pop(server, None)
+    return max(cutovers.values(), default=None)
+
+
+def new_writes_words(identity: str, cutover: str, snapshot_id: str) -> str:
+    return (
+        f"A cutover to {identity} was completed at {cutover}, after {snapshot_id} was taken: records that it has accepted since would be lost. "
+        "Use discard_new_writes: true if that is meant; they are saved in a safety snapshot first."
+    )

@@ -83,12 +83,14 @@ def test_a_server_that_does_well_is_go(place: RawChroma, tmp_path: Path) -> None
     result = watch(place, log_files=[str(log)], textfile=str(textfile))
     assert (result["decision"], result["reasons"], result["changed"]) == ("go", [], False)
     assert statuses(result) == {"answers": "passed", "latency": "passed", "counts": "passed", "logs": "passed"}
-    assert (result["planned_rounds"], len(result["rounds"])) == (4, 4)
+    # A busy machine leaves rounds out, never the first or the last.
+    assert 2 <= len(result["rounds"]) <= result["planned_rounds"] == 4
+    assert result["rounds"][-1]["started"] >= 0.3
     assert all(one["searches"] == 20 and one["records"] == 60 and one["slowest_ms"] > 0 for one in result["rounds"])
     found = figures(textfile)
     assert found["chromadb_monitor_records first"] == found["chromadb_monitor_records second"] == 30
     assert (found["chromadb_monitor_up"], found["chromadb_monitor_healthy"], found["chromadb_monitor_finished"]) == (1, 1, 1)
-    assert found["chromadb_monitor_rounds_total"] == 4
+    assert found["chromadb_monitor_rounds_total"] == len(result["rounds"])
     assert 0 < found["chromadb_monitor_search_seconds 0.5"] <= found["chromadb_monitor_search_seconds 0.99"]
     assert textfile.stat().st_mode & 0o777 == 0o644
     assert sorted(os.listdir(tmp_path)) == ["chroma.log", "chroma.prom"]
@@ -163,6 +165,13 @@ def test_what_is_ignored_is_no_error(place: RawChroma, tmp_path: Path) -> None:
     line = "ERROR: harmless\n"
     result = watch_meanwhile(place, textfile, lambda: append(log, line), log_files=[str(log)], log_ignore="harmless", duration=0.5)
     assert (result["decision"], len(log.read_text())) == ("go", len(line))
+
+
+def test_a_line_without_an_end_counts_at_the_end(place: RawChroma, tmp_path: Path) -> None:
+    log, textfile = tmp_path / "chroma.log", tmp_path / "chroma.prom"
+    log.write_text("")
+    result = watch_meanwhile(place, textfile, lambda: append(log, "2026-01-02 FATAL and then nothing"), log_files=[str(log)], duration=0.5)
+    assert (result["decision"], statuses(result)["logs"]) == ("no_go", "failed")
 
 
 def test_a_log_that_went_away_is_no_go(place: RawChroma, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import re
 import time
 from contextlib import ExitStack
 from itertools import cycle, islice
-from typing import Any, Iterator, Mapping, Optional, Pattern, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Sequence
 
 from .._endpoint import Endpoint
 from .._errors import DiskError, OperationError, PartialError, UsageError
@@ -22,7 +22,7 @@ from .._server.probe import connect
 from .._server.server import Server
 from .._validation.decision import GO
 from .._validation.neighbours import Query
-from .._validation.searches import more_queries, search
+from .._validation.searches import first_queries, search
 from .._validation.watch import Limits, Round, Watched, judge_watch, percentile
 from .._watched_log import WatchedLog
 from .outcome import Context, Outcome
@@ -74,19 +74,22 @@ def monitor_info(
         limits = Limits(max_latency_ms, min_queries_per_second, max_lost_records, max_new_records)
         run = _Watch(server, queries, searches, logs, errors, ignored, watched)
         warnings: list[str] = []
-        planned = int(duration / interval + 1e-9) + 1
+        planned = math.ceil(duration / interval - 1e-9) + 1
         context.progress.expect(planned)
         with context.progress.phase("watch"):
-            begun = time.monotonic()
-            for number in range(planned):
-                time.sleep(max(0.0, begun + number * interval - time.monotonic()))
-                run.round(time.monotonic() - begun, is_last=number == planned - 1)
+            begun, due, ended = time.monotonic(), 0.0, False
+            while not ended:
+                time.sleep(max(0.0, begun + due - time.monotonic()))
+                run.round(time.monotonic() - begun)
                 context.progress.advance(1)
-                ended = number == planned - 1 or (stop_early and watched.is_lost_already(limits))
+                ended = due >= duration or (stop_early and watched.is_lost_already(limits))
+                if ended:
+                    run.read_last_lines()
                 if textfile is not None and not warnings:
                     warnings += _publish(textfile, endpoint, watched, limits, ended)
-                if ended:
-                    break
+                # A round that should have begun while another was still busy is left out; the last one is at the very end.
+                busy_until = math.floor((time.monotonic() - begun) / interval) * interval
+                due = min(max(due + interval, busy_until), duration)
         decision, reasons, checks = judge_watch(watched, limits)
         return Outcome(
             False,
@@ -124,7 +127,7 @@ class _Watch:
         self._watched = watched
         self._is_warm: set[str] = set()
 
-    def round(self, started: float, is_last: bool) -> None:
+    def round(self, started: float) -> None:
         """Count, search, read the logs. What goes wrong with the server is part of what is measured."""
         latencies: list[float] = []
         counts: dict[str, Optional[int]] = {}
@@ -148,16 +151,24 @@ class _Watch:
                     raise PartialError(f"{query.collection} answers a search with nothing although it holds records.")
         except OperationError as failure:
             error = failure.message
-        self._watched.rounds.append(Round(started, tuple(latencies), counts, self._read_logs(is_last), error))
+        self._watched.rounds.append(Round(started, tuple(latencies), counts, self._read_logs(), error))
 
-    def _read_logs(self, is_last: bool) -> int:
-        found = 0
+    def read_last_lines(self) -> None:
+        """Lines that are not ended yet count as well when nobody will see their end."""
         for log in self._logs:
-            for line in (*log.new_lines(), *(log.last_line() if is_last else ())):
-                if self._errors.search(line) and not (self._ignored and self._ignored.search(line)):
-                    found += 1
-                    self._watched.note_error(log.path, line)
+            self._note_errors(log.path, log.last_line())
+
+    def _read_logs(self) -> int:
+        found = sum(self._note_errors(log.path, log.new_lines()) for log in self._logs)
         self._watched.unread = tuple(log.path for log in self._logs if not log.is_there)
+        return found
+
+    def _note_errors(self, path: str, lines: Iterable[str]) -> int:
+        found = 0
+        for line in lines:
+            if self._errors.search(line) and not (self._ignored and self._ignored.search(line)):
+                found += 1
+                self._watched.note_error(path, line)
         return found
 
 
@@ -171,7 +182,7 @@ def _chosen(server: Server, names: Optional[Sequence[str]]) -> list[LiveCollecti
 
 def _queries(collections: Sequence[LiveCollection], searches: int) -> list[Query]:
     """Records of the server itself, searched for in turn: one collection after the other, so that a few searches reach many collections."""
-    of_each = [more_queries(collection, 0) for collection in collections[: max(searches, 50)] if collection.stored.dimension]
+    of_each = [first_queries(collection) for collection in collections[: max(searches, 50)] if collection.stored.dimension]
     longest = max(map(len, of_each), default=0)
     return [own[place] for place in range(longest) for own in of_each if place < len(own)]
 

@@ -114,6 +114,14 @@ def more_queries(collection: LiveCollection, seed: int) -> list[Query]:
     return _queries_of(collection.name, collection.fetch(chosen))
 
 
+def first_queries(collection: LiveCollection) -> list[Query]:
+    """A few records of a collection, without listing all of its ids: for a server that is in use."""
+    if not collection.server.capabilities.tenants:
+        return more_queries(collection, 0)
+    answer = collection.server.get(collection.stored.id, (), limit=MIN_PER_COLLECTION, offset=0)
+    return _queries_of(collection.name, collection.fetch(answer["ids"]))
+
+
 def _queries_of(target: str, records: RecordBatch) -> list[Query]:
     return [
         Query(target, records.embeddings[row], f"record {record_id}")

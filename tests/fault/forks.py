@@ -155,7 +155,7 @@ def _forked(module: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 def _drain(pid: int, *descriptors: int) -> list[bytes]:
     """What comes out of the pipes until they are closed; a child that hangs is killed, and that is its answer."""
-    found = {descriptor: b"" for descriptor in descriptors}
+    found = dict.fromkeys(descriptors, b"")
     open_ones = list(descriptors)
     until = time.monotonic() + RUN_SECONDS
     while open_ones:

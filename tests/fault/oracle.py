@@ -52,7 +52,9 @@ def mode_violations(directory: Path) -> list[str]:
     return found
 
 
-def record_violations(old: Mapping[str, Contents], expected: Mapping[str, Contents], actual: Mapping[str, Contents], away: Iterable[tuple[str, str]]) -> list[str]:
+def record_violations(
+    old: Mapping[str, Contents], expected: Mapping[str, Contents], actual: Mapping[str, Contents], away: Iterable[tuple[str, str]]
+) -> list[str]:
     """Records that are neither the old nor the expected ones. `away`: (collection, id) of the records that a journal says are being replaced."""
     found = []
     replaced = set(away)

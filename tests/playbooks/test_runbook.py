@@ -23,7 +23,8 @@ sys.path.insert(0, str(CHECKOUT / "playbooks" / "files" / "demo"))
 import sample_data
 
 SIZES = {"openwebui_core": 40, "openwebui_docs": 30, "openwebui_functions": 20}
-APPROVALS = [{"role": role, "name": "Somebody", "time": "2026-01-02T09:00:00+00:00"} for role in ("operations", "dba", "security")]
+APPROVALS = [{"role": role, "name": "Somebody", "time": "2026-01-02T09:00:00+00:00"}
+             for role in ("operations", "DBA", "security", "engineering", "on-call engineer")]  # fmt: skip
 ENV_FILE = b"# s\xc3\xa9ttings\r\nSECRET=not-a-real-secret\r\nCHROMADB_URL=http://old.example.com:1\r\nLAST=no newline at the end"
 
 
@@ -58,13 +59,13 @@ class Runbook:
                 "chromadb_expected_counts": SIZES, "chromadb_approvals": APPROVALS,
                 "chromadb_client_files": [{"path": str(self.env_file), "key": "CHROMADB_URL"}],
                 "chromadb_client_commands": [["sh", "-c", f"grep CHROMADB_URL {self.env_file} >> {self.restarts}"]],
-                "cutover_watch_seconds": 0.2, "cutover_watch_interval": 0.2, "preflight_min_free_mb": 1, **variables,
+                "cutover_reverse_playbook": str(self.directory / "reverse.yml"), "cutover_watch_seconds": 0.2, "cutover_watch_interval": 0.2, "preflight_min_free_mb": 1, **variables,
             },
             "children": {f"chromadb_{role}": {"hosts": {f"the_{role}": {}}} for role in ("source", "target", "client")},
         }}))
 
     def play(self, name: str, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
-        result = ansible_playbook(f"infrafabric.chromadb.{name}", "-i", str(self.inventory), *arguments)
+        result = ansible_playbook(name if "/" in name else f"infrafabric.chromadb.{name}", "-i", str(self.inventory), *arguments)
         assert (result.returncode != 0) == fails, result.stdout + result.stderr
         return result
 
@@ -103,7 +104,7 @@ def test_from_the_first_check_to_the_rollback_after_the_cutover(runbook: Runbook
     assert runbook.restarts.read_text().count(runbook.target.url) == 1
     state = runbook.state()
     assert state is not None
-    assert (state["status"], state["decision"], len(state["approvals"])) == ("cut_over", "go", 3)
+    assert (state["status"], state["decision"], len(state["approvals"])) == ("cut_over", "go", 5)
 
     assert "changed=0" in runbook.play("cutover").stdout
 
@@ -113,7 +114,10 @@ def test_from_the_first_check_to_the_rollback_after_the_cutover(runbook: Runbook
     assert "rollback_discard_new_writes=true" in refused.stdout
     assert contents_differences(contents, runbook.target.contents()) == []
 
-    runbook.play("rollback", "-e", '{"rollback_discard_new_writes": true}')
+    reverse = str(runbook.directory / "reverse.yml")
+    refused = runbook.play(reverse, fails=True)
+    assert "rollback_discard_new_writes=true" in refused.stdout
+    runbook.play(reverse, "-e", '{"rollback_discard_new_writes": true}')
     runbook.target_is_as_before()
     runbook.client_is_as_before()
     assert runbook.restarts.read_bytes().endswith(b"CHROMADB_URL=http://old.example.com:1\r\n")
@@ -137,7 +141,7 @@ def test_a_no_go_rolls_the_target_back_by_itself(runbook: Runbook) -> None:
 def test_a_cutover_that_fails_after_the_switch_brings_the_clients_back(runbook: Runbook) -> None:
     runbook.play("execute")
     refused = runbook.play("cutover", "-e", json.dumps({"chromadb_approvals": APPROVALS[:2]}), fails=True)
-    assert "Missing: security" in refused.stdout
+    assert "Missing: security, engineering, on_call" in " ".join(refused.stdout.split())
     failing = ["sh", "-c", f"! grep -q {runbook.target.url} {runbook.env_file}"]
     result = runbook.play("cutover", "-e", json.dumps({"chromadb_client_commands": [failing]}), fails=True)
     assert "was taken back" in result.stdout

@@ -1,0 +1,248 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A small migration between the hosts of the lab, with a client that writes through the gateway, and everything that can be killed in it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Callable, Dict, List, Optional, Tuple, Type
+
+import numpy as np
+
+from tests.support.equality import contents_differences
+from tests.support.raw import RawChroma, Record
+
+from .gateway import CHECKOUT, play
+
+LAB = CHECKOUT / "tests" / "lab"
+INVENTORY = ("-i", str(LAB / "inventories" / "runbook.yml"))
+SOURCE, TARGET, GATEWAY = "http://198.18.0.11:8001", "http://198.18.0.12:8000", "http://198.18.0.11:8000"
+SOURCE_HOST, TARGET_HOST, CLIENT_HOST = 1, 2, 3
+COLLECTIONS = ("papers", "letters", "written")
+RECORDS = 400
+DIMENSION = 16
+FREEZE_SECONDS = 15
+CLIENT_FILE = "/etc/client.env"
+VARIABLES: Dict[str, object] = {
+    "gateway_freeze_seconds": FREEZE_SECONDS,
+    "cutover_watch_seconds": 1,
+    "cutover_watch_interval": 1,
+    "chromadb_client_files": [{"path": CLIENT_FILE, "key": "CHROMADB_URL"}],
+}
+DISCARD: Dict[str, object] = {"rollback_discard_new_writes": True}
+CLIENT_SETTINGS = "SECRET=not-a-real-secret\nCHROMADB_URL=%s\n" % GATEWAY
+
+
+def on_host(number: int, command: str) -> str:
+    ssh = ["ssh", "-i", os.environ["LAB_DIR"] + "/key", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    done = subprocess.run([*ssh, "root@198.18.0.1%d" % number, command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def poll(what: Callable[[], object], seconds: float, meaning: str) -> float:
+    """Wait until something holds; how long it took."""
+    began = time.monotonic()
+    while not what():
+        assert time.monotonic() - began < seconds, "after %g s still not so: %s" % (seconds, meaning)
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+class Writer:
+    """A client that writes one record after the other through the gateway, and remembers which server acknowledged each.
+
+    It never writes an id twice, and goes on after an error: what was not acknowledged may be there or not.
+    """
+
+    def __init__(self, collection: str, prefix: str, pause: float = 0.05) -> None:
+        self.acknowledged: Dict[str, str] = {}
+        self.refused = 0
+        self.side = ""
+        self._path = "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/upsert" % collection
+        self._prefix, self._pause = prefix, pause
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def _write(self) -> None:
+        host, port = GATEWAY.rsplit("/", 1)[1].split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        number = 0
+        while not self._stop.wait(self._pause):
+            number += 1
+            name = "%s-%d" % (self._prefix, number)
+            body = {"ids": [name], "embeddings": [[float(number % 7)] * DIMENSION], "documents": ["acknowledged"], "metadatas": [{"number": number}]}
+            try:
+                connection.request("POST", self._path, json.dumps(body), {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                continue
+            self.side = str(answer.getheader("X-Chromadb-Gateway"))
+            if answer.status in (200, 201):
+                self.acknowledged[name] = self.side
+            elif answer.status == 403:
+                self.refused += 1
+
+    def acknowledged_by(self, side: str) -> set[str]:
+        return {name for name, by in self.acknowledged.items() if by == side}
+
+
+class Stage:
+    """Source, target, gateway and client as a new migration finds them."""
+
+    def __init__(self) -> None:
+        self.source, self.target = RawChroma(SOURCE), RawChroma(TARGET)
+        self._reset()
+        random = np.random.default_rng(5)
+        for name in COLLECTIONS:
+            held = self.source.create(name)
+            vectors = random.normal(size=(RECORDS, DIMENSION)).astype("<f4")
+            self.source.add(held, [Record("%s-%d" % (name, n), vectors[n], "%s %d" % (name, n), {"n": n}) for n in range(RECORDS)])
+        own = self.target.create("there_before")
+        self.target.add(own, [Record("kept", np.ones(DIMENSION, "<f4"), "was there before")])
+        self.before = self.target.contents()
+        self.written = str(self.source.collection("written")["id"])
+
+    def _reset(self) -> None:
+        for host in (SOURCE_HOST, TARGET_HOST):
+            on_host(host, "systemctl start chromadb; pkill -KILL -f '[A]nsiballZ'; cd /var/lib/chromadb && rm -rf snapshots state reports")
+        on_host(SOURCE_HOST, "chromadb-gateway thaw; chromadb-gateway unswitch")
+        settings = CLIENT_SETTINGS.replace("\n", "\\n")
+        on_host(CLIENT_HOST, "rm -rf /var/lib/chromadb; printf '%s' > %s && chmod 640 %s" % (settings, CLIENT_FILE, CLIENT_FILE))
+        for server in (self.source, self.target):
+            poll(lambda server=server: server.session.get(server.url + "/api/v2/heartbeat", timeout=5).ok, 60, "the server answers")  # type: ignore[misc]
+            for name in server.names():
+                server.delete_collection(name)
+
+    # The state
+
+    def gateway(self) -> Dict[str, object]:
+        answer: Dict[str, object] = json.loads(on_host(SOURCE_HOST, "chromadb-gateway status"))
+        return answer
+
+    def client_settings(self) -> Tuple[str, str]:
+        return on_host(CLIENT_HOST, "cat %s" % CLIENT_FILE), on_host(CLIENT_HOST, "stat -c %%a %s" % CLIENT_FILE).strip()
+
+    def is_old(self, writer: Writer) -> None:
+        """The source serves as before with every write that it acknowledged, and the target is as it was."""
+        gateway = self.gateway()
+        assert (gateway["frozen"], gateway["switched"]) == (False, False), gateway
+        assert self.client_settings() == (CLIENT_SETTINGS, "640")
+        self._serves(writer, "source")
+        held = self.source.contents()
+        assert writer.acknowledged_by("source") <= set(held["written"].records)
+        assert all(len(held[name].records) == RECORDS for name in COLLECTIONS if name != "written")
+        assert contents_differences(self.before, self.target.contents()) == []
+
+    def is_new(self, writer: Writer) -> None:
+        """The target serves, with every record of the source and every write that anybody acknowledged."""
+        gateway = self.gateway()
+        assert (gateway["frozen"], gateway["switched"]) == (False, True), gateway
+        self._serves(writer, "target")
+        held, expected = self.target.contents(), self.source.contents()
+        newer = writer.acknowledged_by("target")
+        assert set(writer.acknowledged) <= set(held["written"].records)
+        migrated = {name: held[name] for name in COLLECTIONS}
+        migrated["written"].records = {name: record for name, record in migrated["written"].records.items() if name in expected["written"].records}
+        assert newer.isdisjoint(expected["written"].records)
+        assert contents_differences(expected, migrated) == []
+        assert contents_differences(self.before, {"there_before": held["there_before"]}) == []
+
+    def _serves(self, writer: Writer, side: str) -> None:
+        """New writes are acknowledged by this server."""
+        known = len(writer.acknowledged_by(side))
+        poll(lambda: len(writer.acknowledged_by(side)) > known, 30, "writes are acknowledged by the %s" % side)
+        assert writer.side == side
+
+
+
+
+class Playbook:
+    """ansible-playbook at work, which can be killed as its machine can."""
+
+    def __init__(self, name: str, variables: Optional[Dict[str, object]] = None) -> None:
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "infrafabric.chromadb.%s" % name, *INVENTORY]
+        command += ["--extra-vars", json.dumps({**VARIABLES, **(variables or {})})]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        self.name = name
+        self.log = Path(os.environ["LAB_DIR"]) / "playbook.log"
+        with self.log.open("w") as log:
+            self._process = subprocess.Popen(
+                command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self, seconds: float = 600) -> int:
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """The control node is gone: the playbook, and all its connections."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        cut_connections()
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+
+def cut_connections() -> None:
+    """Kill every ssh of the playbooks, which are those with this lab's control sockets; a playbook that runs finds its hosts unreachable."""
+    for pid in connections():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def connections() -> List[int]:
+    mine = (os.environ["LAB_DIR"] + "/cp").encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if mine in words and words.startswith(b"ssh"):
+            found.append(int(path.parent.name))
+    return found
+
+
+def kill_module() -> None:
+    """The module that runs on the target's host, whichever it is; none may be running just then."""
+    on_host(TARGET_HOST, "pkill -KILL -f '[A]nsiballZ' || true")
+
+
+def kill_source() -> None:
+    on_host(SOURCE_HOST, "systemctl kill --signal KILL chromadb")
+
+
+def kill_target() -> None:
+    on_host(TARGET_HOST, "systemctl kill --signal KILL chromadb")
+
+
+def install() -> None:
+    play(LAB / "install.yml", *INVENTORY)

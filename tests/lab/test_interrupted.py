@@ -1,0 +1,71 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The control node dies in the middle of the cutover: before the switch, and after it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.support.equality import contents_differences
+
+from .gateway import play
+
+if "LAB_DIR" not in os.environ:
+    pytest.skip("needs the hosts of the lab", allow_module_level=True)
+
+from .stage import DISCARD, FREEZE_SECONDS, INVENTORY, VARIABLES, Playbook, Stage, Writer, install, poll
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> None:
+    install()
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_freeze_ends_without_its_control_node_and_one_command_takes_the_rest_back() -> None:
+    stage = Stage()
+    with Writer(stage.written, "before") as writer:
+        play("infrafabric.chromadb.execute", *INVENTORY)
+        cutover = Playbook("cutover")
+        poll(lambda: writer.refused or not cutover.running, 300, "the gateway is frozen")
+        assert cutover.running, cutover.output()
+        frozen = time.monotonic()
+        cutover.kill()
+        assert stage.gateway()["state"] == "read_only"
+        known = len(writer.acknowledged)
+        poll(lambda: len(writer.acknowledged) > known, FREEZE_SECONDS + 10, "writes pass again")
+        assert time.monotonic() - frozen > FREEZE_SECONDS / 2
+        refused = play("infrafabric.chromadb.execute", *INVENTORY, fails=True)
+        assert "A cutover began at" in squeezed(refused)
+        play("infrafabric.chromadb.rollback", *INVENTORY)
+        stage.is_old(writer)
+        assert set(writer.acknowledged.values()) == {"source"}
+
+
+def test_a_cutover_that_lost_its_control_node_after_the_switch_is_finished_and_loses_no_write() -> None:
+    stage = Stage()
+    with Writer(stage.written, "after", pause=0.02) as writer:
+        play("infrafabric.chromadb.execute", *INVENTORY)
+        cutover = Playbook("cutover")
+        poll(lambda: writer.side == "target" or not cutover.running, 300, "the gateway is switched")
+        assert cutover.running, cutover.output()
+        cutover.kill()
+        poll(lambda: len(writer.acknowledged_by("target")) > 20, 30, "the target takes writes")
+        refused = play("infrafabric.chromadb.rollback", *INVENTORY, fails=True)
+        assert "rollback_discard_new_writes=true" in refused
+        refused = play("infrafabric.chromadb.execute", *INVENTORY, fails=True)
+        assert "A cutover began at" in squeezed(refused)
+        play("infrafabric.chromadb.cutover", *INVENTORY, variables=VARIABLES)
+        stage.is_new(writer)
+
+        play("infrafabric.chromadb.rollback", *INVENTORY, variables={**VARIABLES, **DISCARD})
+        stage.is_old(writer)
+    assert contents_differences(stage.before, stage.target.contents()) == []

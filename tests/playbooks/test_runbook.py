@@ -59,7 +59,8 @@ class Runbook:
                 "chromadb_expected_counts": SIZES, "chromadb_approvals": APPROVALS,
                 "chromadb_client_files": [{"path": str(self.env_file), "key": "CHROMADB_URL"}],
                 "chromadb_client_commands": [["sh", "-c", f"grep CHROMADB_URL {self.env_file} >> {self.restarts}"]],
-                "cutover_reverse_playbook": str(self.directory / "reverse.yml"), "cutover_watch_seconds": 0.2, "cutover_watch_interval": 0.2, "preflight_min_free_mb": 1, **variables,
+                "cutover_reverse_playbook": str(self.directory / "reverse.yml"),
+                "cutover_watch_seconds": 0.2, "cutover_watch_interval": 0.2, "preflight_min_free_mb": 1, **variables,
             },
             "children": {f"chromadb_{role}": {"hosts": {f"the_{role}": {}}} for role in ("source", "target", "client")},
         }}))

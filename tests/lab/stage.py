@@ -33,6 +33,8 @@ COLLECTIONS = ("papers", "letters", "written")
 RECORDS = 400
 DIMENSION = 16
 FREEZE_SECONDS = 15
+# How a module's process is found on its host; the brackets keep the pattern from finding itself.
+MODULE = "[/]opt/chromadb-runtime/bin/python"
 CLIENT_FILE = "/etc/client.env"
 VARIABLES: Dict[str, object] = {
     "gateway_freeze_seconds": FREEZE_SECONDS,
@@ -126,7 +128,7 @@ class Stage:
 
     def _reset(self) -> None:
         for host in (SOURCE_HOST, TARGET_HOST):
-            on_host(host, "systemctl start chromadb; pkill -KILL -f '[A]nsiballZ'; cd /var/lib/chromadb && rm -rf snapshots state reports")
+            on_host(host, "systemctl start chromadb; pkill -KILL -f '%s'; cd /var/lib/chromadb && rm -rf snapshots state reports" % MODULE)
         on_host(SOURCE_HOST, "chromadb-gateway thaw; chromadb-gateway unswitch")
         settings = CLIENT_SETTINGS.replace("\n", "\\n")
         on_host(CLIENT_HOST, "rm -rf /var/lib/chromadb; printf '%s' > %s && chmod 640 %s" % (settings, CLIENT_FILE, CLIENT_FILE))
@@ -232,8 +234,8 @@ def connections() -> List[int]:
 
 
 def kill_module() -> None:
-    """The module that runs on the target's host, whichever it is; none may be running just then."""
-    on_host(TARGET_HOST, "pkill -KILL -f '[A]nsiballZ' || true")
+    """The next module that is at work on the target's host, whichever it is."""
+    on_host(TARGET_HOST, "for n in $(seq 50); do pkill -KILL -f '%s' && break; sleep 0.1; done; true" % MODULE)
 
 
 def kill_source() -> None:

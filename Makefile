@@ -98,6 +98,10 @@ test-playbooks: setup ## The whole runbook as playbooks: go, no_go, a failed cut
 test-lab: setup ## Several hosts with systemd and ssh (needs root)
 	tests/lab/lab $(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
 
+.PHONY: test-molecule
+test-molecule: setup-dev ## The Molecule scenarios, between the hosts of the lab (needs root)
+	cd extensions && for scenario in runbook fleet; do ../tests/lab/lab ../$(BIN)/molecule test --scenario-name $$scenario; done
+
 .PHONY: test-fault
 test-fault: setup ## Kills at every step, full disks, broken networks
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/fault

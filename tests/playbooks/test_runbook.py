@@ -143,13 +143,17 @@ def test_a_cutover_that_fails_after_the_switch_brings_the_clients_back(runbook: 
     runbook.play("execute")
     refused = runbook.play("cutover", "-e", json.dumps({"chromadb_approvals": APPROVALS[:2]}), fails=True)
     assert "Missing: security, engineering, on_call" in " ".join(refused.stdout.split())
+    postponed = {"chromadb_postpone_file": str(runbook.inventory), "cutover_postpone_seconds": 1}
+    refused = runbook.play("cutover", "-e", json.dumps(postponed), fails=True)
+    assert "still exists on the control node" in " ".join(refused.stdout.split())
+    runbook.client_is_as_before()
     failing = ["sh", "-c", f"! grep -q {runbook.target.url} {runbook.env_file}"]
     result = runbook.play("cutover", "-e", json.dumps({"chromadb_client_commands": [failing]}), fails=True)
     assert "was taken back" in result.stdout
     runbook.client_is_as_before()
     state = runbook.state()
     assert state is not None
-    assert state["status"] == "open"
+    assert (state["status"], state["cutover_begun"]) == ("open", "")
     runbook.play("cutover")
     assert runbook.target.url.encode() in runbook.env_file.read_bytes()
 
@@ -177,3 +181,25 @@ def test_the_operator_wins(runbook: Runbook) -> None:
     state = runbook.state()
     assert state is not None
     assert (state["status"], state["decision"]) == ("rolled_back", "no_go")
+
+
+def test_outside_the_window_nothing_begins_and_precheck_says_so(runbook: Runbook) -> None:
+    past = json.dumps({"chromadb_maintenance_window": {"start": "2026-01-02T02:00:00+00:00", "end": "2026-01-02T04:00:00+00:00"}})
+    for playbook in ("execute", "cutover"):
+        refused = runbook.play(playbook, "-e", past, fails=True)
+        assert "chromadb_maintenance_window is 2026-01-02T02:00:00+00:00" in " ".join(refused.stdout.split())
+    assert runbook.state() is None
+    refused = runbook.play("precheck", "-e", past, fails=True)
+    assert "The maintenance window ended at 2026-01-02T04:00:00+00:00" in " ".join(refused.stdout.split())
+    runbook.target_is_as_before()
+
+    verdicts, dry_run = {}, {}
+    for host in ("the_source", "the_target"):
+        log = json.loads((runbook.directory / "report" / host / f"precheck_{host}.json").read_text())
+        verdicts[host] = {verdict["step"]: verdict["verdict"] for verdict in log["verdicts"]}
+        dry_run[host] = log["dry_run"]
+    assert verdicts["the_source"] == {"window": "failed", "backup": "warning", "source": "passed"}
+    assert verdicts["the_target"] == {
+        "window": "failed", "source": "passed", "target": "warning", "dry_run": "passed", "queries": "warning", "approvals": "passed", "notifications": "warning",
+    }  # fmt: skip
+    assert (dry_run["the_source"], dry_run["the_target"]["records"]["added"]) == ({}, sum(SIZES.values()))

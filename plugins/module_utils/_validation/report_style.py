@@ -54,7 +54,8 @@ section > h3 { margin: 16px 0 8px; color: var(--soft); font-weight: 600; }
   .not_applicable .pill { color: var(--soft); }
 .check .wide, .check details { grid-column: 1 / -1; margin-top: 6px; }
 table.cases { width: auto; font-size: 0.86rem; } .cases th, .cases td { text-align: left; padding: 3px 16px 3px 0; border-top: 0; vertical-align: top; }
-  .cases th { color: var(--soft); white-space: nowrap; } .cases td { overflow-wrap: anywhere; }
+  .cases th { color: var(--soft); white-space: nowrap; } .cases td { overflow-wrap: anywhere; min-width: 5em; }
+  .cases td:has(code) { min-width: 9em; }
 summary { cursor: pointer; font-size: 0.9rem; }
 .examples { margin: 6px 0 0; padding-left: 1.2em; color: var(--ink); font-size: 0.92rem; } .examples li { margin: 3px 0; overflow-wrap: anywhere; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 0.85rem; }
@@ -67,8 +68,8 @@ summary { cursor: pointer; font-size: 0.9rem; }
 .pair .row { grid-template-columns: 138px 1fr 56px; } .pair .figures { text-align: right; }
 .bars { display: grid; gap: 4px; }
 svg { display: block; width: 100%; } .bar { height: 12px; border-radius: 4px; } .columns { height: 130px; border-radius: 6px; }
-.chart { display: grid; grid-template-columns: auto 1fr; gap: 4px 8px; margin-bottom: 16px; font-size: 0.78rem; color: var(--soft); }
-.scale { display: flex; flex-direction: column; justify-content: space-between; text-align: right; }
+.chart { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 4px 8px; margin-bottom: 16px; font-size: 0.78rem; color: var(--soft); }
+.scale { display: flex; flex-direction: column; justify-content: space-between; text-align: right; white-space: nowrap; }
 .under { grid-column: 2; display: flex; } .under span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0; padding: 0 4px;
   border-left: 2px solid var(--line); }
 .track { fill: var(--track); } rect.ok { fill: var(--ok); } rect.warn { fill: var(--warn); } rect.bad { fill: var(--bad); } rect.lost { fill: var(--lost);
@@ -78,7 +79,8 @@ line { stroke-width: 1.5px; stroke-dasharray: 6 5; vector-effect: non-scaling-st
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px; border-top: 1px solid var(--line); font-weight: 400; } th:first-child { text-align: left;
-  overflow-wrap: anywhere; }
+  overflow-wrap: anywhere; min-width: 10em; } .wide td { white-space: nowrap; } .wide .cases td { white-space: normal; }
+.wide .cases th:first-child { min-width: 0; }
 tr:first-child > th { border-top: 0; color: var(--soft); } tr.sum > * { font-weight: 650; }
 section > .note { margin: 12px 0 0; font-size: 0.88rem; }
 .advice { list-style: none; margin: 0; padding: 0; columns: 2 400px; column-gap: 36px; } .advice > li { padding: 0 0 16px; break-inside: avoid; }

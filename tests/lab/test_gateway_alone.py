@@ -226,6 +226,11 @@ def test_the_switch_needs_the_freeze_that_was_meant(pair: Pair) -> None:
     assert gateway.call("switch")["changed"] is False
     assert gateway.call("unswitch")["changed"] is True
     assert gateway.call("unswitch")["changed"] is False
+    gateway.call("freeze")
+    assert gateway.call("switch", "--thaw")["changed"] is True
+    status = gateway.call("status")
+    assert (status["frozen"], status["switched"]) == (False, True)
+    assert gateway.call("unswitch")["changed"] is True
     gateway.call("thaw")
     assert gateway.call("switch", "--without-freeze")["changed"] is True
 

@@ -86,7 +86,44 @@ options:
       - After how many seconds to stop, with RV(failure_class=timeout). Without it, there is no limit.
       - What was written until then stays, and the same task again continues.
     type: float
+  changes:
+    description:
+      - What M(infrafabric.chromadb.source_changes_info) returned as RV(infrafabric.chromadb.source_changes_info#module:changes), about everything that
+        was written to the source since the target was last level with it. Then only these records are read and compared, besides the ids of all.
+      - It is only right after a successful run with the same options that began after the mark was taken from which the changes are counted, and if
+        nobody else wrote to the target since. The role P(infrafabric.chromadb.migrate#role) sees to that.
+      - Where the changes are not complete, do not fit the source, or with O(shard), every record is compared, and a warning says why.
+    type: dict
+    suboptions:
+      complete:
+        description: Whether the changes are all.
+        type: bool
+        required: true
+      reason:
+        description: Why they are not.
+        type: str
+      moved:
+        description: Whether anything was written. It is not looked at.
+        type: bool
+      collections:
+        description: The collections of the source.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: The name of the collection.
+            type: str
+            required: true
+          id:
+            description: Its id on the server.
+            type: str
+            required: true
+          changed:
+            description: The ids of the records that were written.
+            type: list
+            elements: str
 seealso:
+  - module: infrafabric.chromadb.source_changes_info
   - module: infrafabric.chromadb.validate
   - module: infrafabric.chromadb.snapshot
   - module: infrafabric.chromadb.rollback
@@ -295,6 +332,26 @@ quarantine_file:
   type: str
   returned: success
   sample: /var/lib/chromadb/state/quarantine.jsonl
+compared:
+  description: How much was compared.
+  type: dict
+  returned: success
+  contains:
+    only_changes:
+      description: Whether only what O(changes) names was read, and what was not in its place.
+      type: bool
+      returned: success
+      sample: true
+    settled:
+      description: How many records were left alone, since nobody wrote to them and they are in their place. They are in none of RV(records).
+      type: int
+      returned: success
+      sample: 9810
+    reason:
+      description: Why everything was compared although O(changes) was given.
+      type: str
+      returned: success
+      sample: the server was restarted since the earlier look
 resumed:
   description: Whether an earlier run had been interrupted, and this one continued it.
   type: bool
@@ -329,6 +386,23 @@ def main() -> None:
         "batch_size": {"type": "int"},
         "state_directory": {"type": "path", "default": "/var/lib/chromadb/state"},
         "deadline": {"type": "float"},
+        "changes": {
+            "type": "dict",
+            "options": {
+                "complete": {"type": "bool", "required": True},
+                "reason": {"type": "str"},
+                "moved": {"type": "bool"},
+                "collections": {
+                    "type": "list",
+                    "elements": "dict",
+                    "options": {
+                        "name": {"type": "str", "required": True},
+                        "id": {"type": "str", "required": True},
+                        "changed": {"type": "list", "elements": "str"},
+                    },
+                },
+            },
+        },
     }
     run_module(migrate, {**endpoints(), **transformation(), **options, **progress()})
 

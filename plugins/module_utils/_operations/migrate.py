@@ -26,6 +26,7 @@ from .._schema.invalid import InvalidTally
 from .._schema.plan import MigrationPlan, Shard, TransformedBatch
 from .._server.probe import connect
 from .._server.server import Server
+from .narrowing import Narrowed, narrow
 from .outcome import Context, Outcome
 from .planning import make_plan
 from .quarantine import Quarantine, as_dict
@@ -55,6 +56,7 @@ def migrate(
     batch_size: Optional[int],
     state_directory: str,
     deadline: Optional[float],
+    changes: Optional[Mapping[str, Any]],
     context: Context,
 ) -> Outcome:
     """Bring the target to what the transformed source is; in check mode, say what that would change."""
@@ -93,7 +95,7 @@ def migrate(
         run = _Migration(plan, target_server, settings, checkpoint, context, seen)
         stack.callback(run.close)
         try:
-            return run.run()
+            return run.run(changes)
         except OperationError as error:
             checkpoint.fail(error.message, VALIDATION_FAILED if isinstance(error, InvalidDataError) else "error")
             raise
@@ -130,6 +132,8 @@ class _Migration:
         self.read = 0
         self.batches = 0
         self.warnings: list[str] = []
+        self.narrowed: Optional[Narrowed] = None
+        self.why_everything: Optional[str] = None
 
     def _quarantine_path(self) -> Optional[str]:
         if self.context.check_mode or self.settings.on_invalid == "fail":
@@ -146,11 +150,15 @@ class _Migration:
         self.journal.close()
         for target in self.targets.values():
             target.close()
+        if self.narrowed is not None:
+            self.narrowed.close()
 
-    def run(self) -> Outcome:
+    def run(self, changes: Optional[Mapping[str, Any]]) -> Outcome:
         self.progress.declare(*PHASES)
+        if changes is not None:
+            self._narrow(changes)
         fed_by = self._survey()
-        total = sum(sum(feeding.values()) for feeding in fed_by.values())
+        total = sum(sum(feeding.values()) for feeding in fed_by.values()) - self.settled
         self.progress.expect(total)
         self.checkpoint.checkpoint.total_chunks = total
         self._prepare(fed_by)
@@ -159,11 +167,34 @@ class _Migration:
         self._prove()
         return self._outcome()
 
+    @property
+    def settled(self) -> int:
+        """Records that need not be looked at."""
+        return 0 if self.narrowed is None else self.narrowed.settled_records
+
+    def _narrow(self, changes: Mapping[str, Any]) -> None:
+        found = narrow(self.plan, self.server, changes)
+        if isinstance(found, str):
+            self.why_everything = found
+            self.warnings.append(f"Every record was compared, not only what was written since: {found}.")
+        else:
+            self.narrowed, self.plan = found, found.plan
+
     def _survey(self) -> dict[str, dict[str, int]]:
         """Judge what can be judged without vectors; how many records each source collection gives each target."""
         self.checkpoint.save(VALIDATE)
         if not self.plan.needs_survey():
-            return self.plan.unsurveyed_targets()
+            return self._with_settled(self.plan.unsurveyed_targets())
+        return self._judged()
+
+    def _with_settled(self, fed_by: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        for target, sources in ({} if self.narrowed is None else self.narrowed.settled).items():
+            for source, records in sources.items():
+                feeding = fed_by.setdefault(target, {})
+                feeding[source] = feeding.get(source, 0) + records
+        return fed_by
+
+    def _judged(self) -> dict[str, dict[str, int]]:
         survey = self.plan.survey(self.progress)
         if survey.collisions:
             raise InvalidDataError(
@@ -171,9 +202,10 @@ class _Migration:
                 "Use on_collision: prefix, or routes with an id_prefix.",
                 collisions=survey.collision_sample,
             )
-        self._require_valid(survey.invalid, survey.read, "Nothing was written.")
-        self.plan.empty_targets(survey.targets)
-        return survey.targets
+        self._require_valid(survey.invalid, survey.read + self.settled, "Nothing was written.")
+        fed_by = self._with_settled(survey.targets)
+        self.plan.empty_targets(fed_by)
+        return fed_by
 
     def _require_valid(self, invalid: InvalidTally, read: int, state: str) -> None:
         if not invalid.count:
@@ -199,7 +231,8 @@ class _Migration:
             target.inspect()
             self.targets[name] = target
         for target in self.targets.values():
-            target.open(self.settings.batch_size, self._verified, self.context.check_mode, self.journal)
+            ids = None if self.narrowed is None else self.narrowed.places.get(target.name)
+            target.open(self.settings.batch_size, self._verified, self.context.check_mode, self.journal, ids)
 
     def _verified(self, records: int) -> None:
         self.checkpoint.checkpoint.successful_chunks += records
@@ -213,7 +246,7 @@ class _Migration:
                     importing.records += len(batch.records)
             for target in self.targets.values():
                 target.finish()
-        self._require_valid(self.quarantine, self.read, "What was valid is written.")
+        self._require_valid(self.quarantine, self.read + self.settled, "What was valid is written.")
 
     def _compared(self) -> Iterator[list[tuple[TransformedBatch, ComparedBatch]]]:
         """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile.
@@ -249,7 +282,7 @@ class _Migration:
         self.batches += 1
         self.quarantine.add(batch.invalid)
         if batch.invalid and self.settings.on_invalid == "fail":
-            self._require_valid(self.quarantine, self.read, "What came before this batch is written.")
+            self._require_valid(self.quarantine, self.read + self.settled, "What came before this batch is written.")
         self.targets[batch.target].take(compared)
         state = self.checkpoint.checkpoint
         state.processed_chunks, state.failed_chunks, state.last_batch_index = self.read, self.quarantine.count, self.batches - 1
@@ -306,6 +339,7 @@ class _Migration:
             "invalid_sample": [as_dict(fault) for fault in self.quarantine.sample],
             "invalid_reasons": self.quarantine.reasons,
             "quarantine_file": quarantined,
+            "compared": {"only_changes": self.narrowed is not None, "settled": self.settled, "reason": self.why_everything},
             "resumed": self.checkpoint.resumed,
         }
         changed = [target for target in targets if target.changed]

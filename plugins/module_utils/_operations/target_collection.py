@@ -16,6 +16,7 @@ from .._records.collection_changes import create, mend, require_mendable
 from .._records.collection_name import collection_name_fault
 from .._records.collection_spec import CollectionSpec
 from .._records.compare import ComparedBatch, Counterpart, Difference
+from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
 from .._records.reconcile import Reconciler
 from .._records.spec_translation import spec_differences
@@ -76,15 +77,17 @@ class TargetCollection:
         require_mendable(self.server, self.spec, differences)
         self.spec_differences = differences
 
-    def open(self, batch_size: int, on_verified: Callable[[int], None], check_mode: bool, journal: Journal) -> None:
-        """Create or mend the collection (not in check mode), and list what it holds."""
+    def open(
+        self, batch_size: int, on_verified: Callable[[int], None], check_mode: bool, journal: Journal, ids: Optional[IdSets] = None
+    ) -> None:
+        """Create or mend the collection (not in check mode), and list what it holds, unless `ids` has it already."""
         if not check_mode:
             if self.stored is None:
                 self.stored = create(self.server, self.spec)
             elif self.spec_differences:
                 self.stored = mend(self.server, self.stored, self.spec, self.spec_differences)
         self._live = None if self.stored is None else LiveCollection(self.server, self.stored)
-        self._counterpart = Counterpart(self._live, self.spec.space)
+        self._counterpart = Counterpart(self._live, self.spec.space, ids)
         if self._live is not None and not check_mode:
             self._reconciler = Reconciler(self._live, self.spec.space, batch_size, journal, on_verified)
 

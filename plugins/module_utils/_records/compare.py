@@ -116,14 +116,18 @@ class Counterpart:
     """The side that expected records are held against, with all its ids (None: a collection that is not there).
 
     `space` is the distance by whose rule vectors are equal. The ids of what was expected are gathered on the way,
-    so that `surplus` afterwards names what only this side has.
+    so that `surplus` afterwards names what only this side has. `ids` are those that were listed before, in the set "actual";
+    what is in their set "expected" counts as compared.
     """
 
-    def __init__(self, actual: Optional[FetchableRecordSet], space: str) -> None:
+    def __init__(self, actual: Optional[FetchableRecordSet], space: str, ids: Optional[IdSets] = None) -> None:
         self.actual = actual
         self.space = space
-        self._ids = IdSets()
-        self.records = 0 if actual is None else self._ids.load("actual", actual.id_pages())
+        self._ids = ids or IdSets()
+        if ids is not None:
+            self.records = ids.count("actual")
+        else:
+            self.records = 0 if actual is None else self._ids.load("actual", actual.id_pages())
 
     def close(self) -> None:
         self._ids.close()

@@ -127,6 +127,16 @@ class Transformation:
             new_id = f"{source_collection}:{new_id}"
         return Placement(target, new_id)
 
+    def places_of(self, source_collection: str) -> tuple[tuple[str, str], ...]:
+        """Every place that a record of this collection could take, whatever its metadata: the target, and what is put before the id."""
+        places: dict[tuple[str, str], None] = {}
+        for route in (*(route for route in self.routes if route.takes_from(source_collection)), Route("*", (), source_collection)):
+            before = f"{source_collection}:" if self.on_collision == PREFIX and route.to in self.merged_targets else ""
+            places[route.to, before + route.id_prefix] = None
+            if not route.where:
+                break
+        return tuple(places)
+
     def metadata_of(
         self, source_collection: str, target: str, record_id: str, document: Optional[str], metadata: Optional[Mapping[str, Any]]
     ) -> tuple[Optional[dict[str, Any]], tuple[str, ...]]:

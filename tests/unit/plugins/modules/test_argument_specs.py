@@ -19,7 +19,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.infrafabric.chromadb.plugins.module_utils import _argument_spec
 
 COLLECTION = "ansible_collections.infrafabric.chromadb.plugins"
-PUBLIC = {"audit_info", "migrate", "monitor_info", "rollback", "server_info", "snapshot", "snapshot_info", "snapshot_prune", "validate"}
+PUBLIC = {"audit_info", "migrate", "monitor_info", "rollback", "server_info", "snapshot", "snapshot_info", "snapshot_prune", "source_changes_info", "validate"}
 MODULES = sorted(path.stem for path in (Path(_argument_spec.__file__).parents[1] / "modules").glob("*.py") if path.stem != "__init__")
 FRAGMENTS = ("endpoint", "endpoints", "store", "transformation", "progress")
 COMPARED = ("type", "elements", "choices", "default")
@@ -42,6 +42,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "snapshot_info": {"directory": "/var/lib/chromadb/snapshots", "snapshot_id": None},
     "snapshot_prune": {"directory": "/var/lib/chromadb/snapshots", "retention_days": None, "keep_min": 1, "keep_max": None, "pin": []},
+    "source_changes_info": {"since": None, "tenant": "default_tenant", "database": "default_database"},
     "validate": {
         "thresholds": {
             "min_valid_ratio": 0.95, "max_data_loss_percent": 5, "max_lost_records": 100, "max_missing_embeddings_percent": 5,
@@ -56,6 +57,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "validate": {"source": {"url": "http://192.0.2.10:8000"}, "target": {"url": "http://192.0.2.20:8000"}},
     "rollback": {"snapshot_id": "latest"},
     "audit_event": {"action": "approval"},
+    "source_changes_info": {"data_directory": "/var/lib/chromadb/data"},
 }
 
 

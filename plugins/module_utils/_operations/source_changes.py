@@ -18,7 +18,7 @@ from .outcome import Context, Outcome
 MOST_IDS = 20_000
 
 
-def source_changes_info(data_directory: str, tenant: str, database: str, since: Optional[Mapping[str, Any]], context: Context) -> Outcome:
+def source_changes_info(*, data_directory: str, tenant: str, database: str, since: Optional[Mapping[str, Any]], context: Context) -> Outcome:
     """The ids written since the mark `since`, by collection, and the mark for the next time."""
     began = time.monotonic()
     mark: dict[str, Any] = {}

@@ -207,7 +207,10 @@ def test_examples_are_tasks_that_the_module_accepts(name: str, monkeypatch: pyte
     own = [task[f"infrafabric.chromadb.{name}"] for task in tasks if f"infrafabric.chromadb.{name}" in task]
     assert own
     for arguments in own:
-        assert ArgumentSpecValidator(call.spec, **call.rules).validate(arguments).error_messages == []
+        # A dictionary that Ansible puts in is no dictionary yet.
+        later = {option for option, value in arguments.items() if call.spec[option]["type"] == "dict" and str(value).startswith("{{ ")}
+        given = {option: {} if option in later else value for option, value in arguments.items()}
+        assert ArgumentSpecValidator(call.spec, **call.rules).validate(given).error_messages == []
     for url in re.findall(r"https?://([^:/\s]+)", call.module.EXAMPLES):
         assert url == "localhost" or url.startswith("192.0.2.")
 

@@ -23,6 +23,7 @@ import sys
 import sysconfig
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -206,16 +207,24 @@ class DemoServer:
         return str(collection["id"])
 
     def add(self, collection_id: str, records: Iterable[Record]) -> int:
+        """The next batch is made while the server takes one."""
         source = iter(records)
         written = 0
-        while batch := list(itertools.islice(source, BATCH_SIZE)):
-            self.request("POST", f"/{collection_id}/add", {
-                "ids": [record.id for record in batch],
-                "documents": [record.document for record in batch],
-                "metadatas": [record.metadata for record in batch],
-                "embeddings": [base64.b64encode(record.embedding.astype("<f4").tobytes()).decode() for record in batch],
-            })
-            written += len(batch)
+        with ThreadPoolExecutor(max_workers=1) as sender:
+            sent: list[Future[Any]] = []
+            while batch := list(itertools.islice(source, BATCH_SIZE)):
+                body = {
+                    "ids": [record.id for record in batch],
+                    "documents": [record.document for record in batch],
+                    "metadatas": [record.metadata for record in batch],
+                    "embeddings": [base64.b64encode(record.embedding.astype("<f4").tobytes()).decode() for record in batch],
+                }
+                for request in sent:
+                    request.result()
+                sent = [sender.submit(self.request, "POST", f"/{collection_id}/add", body)]
+                written += len(batch)
+            for request in sent:
+                request.result()
         return written
 
 

@@ -13,7 +13,7 @@ again, and whatever the read-back finds wrong is mended the same way, a bounded 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Optional, Sequence
 
 from .._errors import IntegrityError
@@ -30,11 +30,15 @@ DELETED_AT_ONCE = 1000
 
 @dataclass
 class _Work:
-    """Records to be written; `keys` holds, by row, the metadata keys that must go, `replaced` the rows to delete first."""
+    """Records to be written; `keys` holds, by row, the metadata keys that must go, `replaced` the rows to delete first.
+
+    `new`: the target had none of them when it was compared.
+    """
 
     records: RecordBatch
     keys: dict[int, tuple[str, ...]] = field(default_factory=dict)
     replaced: tuple[int, ...] = ()
+    new: bool = False
 
 
 class Reconciler:
@@ -121,7 +125,9 @@ class Reconciler:
         metadatas: list[Optional[Metadata]] = list(records.metadatas)
         for row, keys in work.keys.items():
             metadatas[row] = {**(metadatas[row] or {}), **dict.fromkeys(keys)}
-        server.upsert(collection, RecordColumns(records.ids, records.embeddings, records.documents, records.uris, metadatas, records.embedded))
+        # To add costs the server less. It would leave a record that came meanwhile as it is, which the read-back finds.
+        write = server.add if work.new else server.upsert
+        write(collection, RecordColumns(records.ids, records.embeddings, records.documents, records.uris, metadatas, records.embedded))
         if away and self._journal is not None:
             self._journal.append({"state": "replaced", "collection": self._target.name, "ids": away})
 
@@ -129,7 +135,7 @@ class Reconciler:
         """Read back what was written; what is wrong with it, as new work, or None."""
         found = compare_batch(records, self._target.fetch(records.ids), self._space)
         rows = [row for row, status in enumerate(found.status) if status != UNCHANGED]
-        return _work(found, rows, self._target.server.capabilities) if rows else None
+        return replace(_work(found, rows, self._target.server.capabilities), new=False) if rows else None
 
     def _settle(self) -> None:
         """Wait for the proof that is under way and mend what it found."""
@@ -170,7 +176,7 @@ def _work(compared: ComparedBatch, rows: Sequence[int], capabilities: Capabiliti
         surplus = tuple(key for key in (actual.metadatas[place] or {}) if key not in (expected.metadatas[row] or {}))
         if surplus:
             keys[position] = surplus
-    return _Work(expected.select(rows), keys, tuple(replaced))
+    return _Work(expected.select(rows), keys, tuple(replaced), new=all(compared.status[row] == ADDED for row in rows))
 
 
 def _needs_replacing(expected: RecordBatch, row: int, actual: RecordBatch, place: int, capabilities: Capabilities) -> bool:
@@ -193,6 +199,7 @@ def _part(work: _Work, rows: range) -> _Work:
         work.records.select(rows),
         {row - rows.start: keys for row, keys in work.keys.items() if row in rows},
         tuple(row - rows.start for row in work.replaced if row in rows),
+        work.new,
     )
 
 
@@ -206,4 +213,4 @@ def _joined(parts: Sequence[_Work]) -> _Work:
         keys.update({before + row: names for row, names in part.keys.items()})
         replaced.extend(before + row for row in part.replaced)
         before += len(part.records)
-    return _Work(concatenate([part.records for part in parts]), keys, tuple(replaced))
+    return _Work(concatenate([part.records for part in parts]), keys, tuple(replaced), all(part.new for part in parts))

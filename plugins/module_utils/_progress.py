@@ -70,7 +70,7 @@ class Progress:
     def phase(self, name: str, records: int = 0) -> Iterator[Phase]:
         """Count the time of a block, and these records, to a phase."""
         phase = self._phases.setdefault(name, Phase(name))
-        self._current = name
+        outer, self._current = self._current, name
         self.publish()
         begun = time.monotonic()
         try:
@@ -79,12 +79,15 @@ class Progress:
             with self._lock:
                 phase.seconds += time.monotonic() - begun
                 phase.records += records
+                # A phase of the pipeline that ends inside of another one gives its place back.
+                if self._current == name:
+                    self._current = outer or name
 
     def advance(self, records: int) -> None:
         """These many more records of the total are finished."""
         with self._lock:
             self.done += records
-        self.publish()
+        self.publish(force=self.done == self.total)
 
     def publish(self, force: bool = False) -> None:
         if self._path is None:

@@ -311,7 +311,7 @@ class _Migration:
             for target in self.targets.values():
                 phase.records += target.prove()
         if self.seen is not None:
-            self.seen.complete()
+            self.seen.complete(everything=self.narrowed is None)
         self.checkpoint.save(COMPLETE)
 
     def _outcome(self) -> Outcome:

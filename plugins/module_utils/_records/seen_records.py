@@ -41,7 +41,7 @@ class SeenRecords:
 
     @classmethod
     def begin(cls, path: str) -> SeenRecords:
-        """Begin the notes of a new pass over all records."""
+        """Begin the notes of a new pass."""
         try:
             # Two more tries than none: a file that a crash left unreadable is worth nothing, and is made anew.
             for _attempt in range(2):
@@ -58,15 +58,17 @@ class SeenRecords:
     def _begin(cls, path: str) -> SeenRecords:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        database.execute("CREATE TABLE IF NOT EXISTS passes (number INTEGER PRIMARY KEY, complete INTEGER NOT NULL)")
+        database.execute("CREATE TABLE IF NOT EXISTS passes (number INTEGER PRIMARY KEY, complete INTEGER NOT NULL, whole INTEGER NOT NULL)")
         database.execute(
             "CREATE TABLE IF NOT EXISTS records (target TEXT, id BLOB, digest BLOB NOT NULL, pass INTEGER NOT NULL, PRIMARY KEY (target, id)) WITHOUT ROWID"
         )
         database.execute("BEGIN")
-        (last,) = database.execute("SELECT coalesce(max(number), 0) FROM passes").fetchone()
+        (last, whole) = database.execute("SELECT coalesce(max(number), 0), coalesce(max(whole), 0) FROM passes").fetchone()
         database.execute("DELETE FROM passes")
-        database.execute("INSERT INTO passes VALUES (?, 0)", (last + 1,))
+        database.execute("INSERT INTO passes VALUES (?, 0, ?)", (last + 1, whole))
         database.execute("COMMIT")
+        # The notes of a pass are one transaction: it takes the disk once, and a pass that dies leaves nothing.
+        database.execute("BEGIN")
         return cls(database, last + 1)
 
     @classmethod
@@ -88,18 +90,18 @@ class SeenRecords:
     def note(self, target: str, batch: RecordBatch, space: str) -> None:
         """These records are expected in the target collection, whose distance is `space`."""
         digests = _digests(batch, range(len(batch)), space)
-        self._database.execute("BEGIN")
         self._database.executemany(
             "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
             ((target, _encoded(record_id), digest, self._pass) for record_id, digest in zip(batch.ids, digests)),
         )
-        self._database.execute("COMMIT")
 
-    def complete(self) -> None:
-        """The pass is over: what it did not see is no longer in the source."""
-        self._database.execute("BEGIN")
-        self._database.execute("DELETE FROM records WHERE pass < ?", (self._pass,))
-        self._database.execute("UPDATE passes SET complete = 1")
+    def complete(self, everything: bool = True) -> None:
+        """The pass is over. If it looked at everything, what it did not see is no longer in the source; if only at what was
+        written since an earlier one, the notes are those of both, and count only where one looked at everything."""
+        if everything:
+            self._database.execute("DELETE FROM records WHERE pass < ?", (self._pass,))
+            self._database.execute("UPDATE passes SET whole = 1")
+        self._database.execute("UPDATE passes SET complete = whole")
         self._database.execute("COMMIT")
 
     def close(self) -> None:
@@ -107,12 +109,18 @@ class SeenRecords:
 
     def rows_written_since(self, target: str, batch: RecordBatch, rows: Sequence[int], space: str) -> list[int]:
         """Those of the rows whose records the pass saw otherwise, or not at all."""
-        noted = self._noted(target, [batch.ids[row] for row in rows])
+        try:
+            noted = self._noted(target, [batch.ids[row] for row in rows])
+        except sqlite3.Error:  # a new pass has begun: nothing is excused
+            return []
         return [row for row, digest in zip(rows, _digests(batch, rows, space)) if noted.get(batch.ids[row]) != digest]
 
     def seen(self, target: str, ids: Sequence[str]) -> set[str]:
         """Those of the ids that the pass expected in the target collection."""
-        return set(self._noted(target, ids))
+        try:
+            return set(self._noted(target, ids))
+        except sqlite3.Error:
+            return set()
 
     def _noted(self, target: str, ids: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from tests.support.case import Case
+from tests.support.changing_source import look
+from tests.support.chroma_server import ChromaServer
 from tests.support.raw import RawChroma, Record
 
 RECORDS = 60
@@ -70,6 +72,19 @@ def test_what_was_lost_or_changed_in_the_target_is_found_all_the_same(case: Case
     details = check(result, "records")["details"]
     assert ([one["id"] for one in details["lost"]], [one["id"] for one in details["changed"]], details["late"]) == (["r10"], ["r11"], 6)
     assert [one["id"] for one in details["extra"]] == ["stranger"]
+
+
+def test_a_pass_over_what_was_written_keeps_in_mind_what_was_seen_before(case: Case, source_server: ChromaServer) -> None:
+    collection = filled(case, "l2")
+    before = look(source_server, case.source)
+    write_on(case.source, collection)
+    passed = case.migrate(prune=True, changes=look(source_server, case.source, before["mark"])["changes"])
+    assert passed["compared"]["only_changes"] is True
+    assert case.validate(state_directory=str(case.state))["decision"] == "go"
+    case.target.delete(str(case.target.collection("docs")["id"]), ["r10"])
+    result = case.validate(state_directory=str(case.state))
+    assert result["decision"] == "no_go"
+    assert [one["id"] for one in check(result, "records")["details"]["lost"]] == ["r10"]
 
 
 def test_a_pass_that_did_not_end_excuses_nothing(case: Case) -> None:

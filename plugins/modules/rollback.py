@@ -90,6 +90,12 @@ options:
       - The checksum that the manifest of the snapshot must have, kept elsewhere since the snapshot was taken.
       - It proves that nobody replaced the archive and its manifest together.
     type: str
+  encryption_key_file:
+    description:
+      - The key of an encrypted snapshot. A safety snapshot is encrypted with it, too.
+      - A file with an age identity (C(AGE-SECRET-KEY-1...), as C(age-keygen) makes it), or with a passphrase of one line for GnuPG, on the host
+        that runs the module. Only its owner may read it.
+    type: path
 seealso:
   - module: infrafabric.chromadb.snapshot
   - module: infrafabric.chromadb.audit_info
@@ -233,6 +239,7 @@ def main() -> None:
         "trigger": {"type": "str", "choices": ["manual", "automatic", "time_based"], "default": "manual"},
         "reason": {"type": "str"},
         "expected_manifest_sha256": {"type": "str"},
+        "encryption_key_file": {"type": "path", "no_log": False},
     }
     run_module(
         rollback,

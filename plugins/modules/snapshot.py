@@ -91,7 +91,13 @@ options:
     type: bool
     default: true
   encryption_key_file:
-    description: A file with the key to encrypt the archive with, on the host that runs the module.
+    description:
+      - The key to encrypt the archive with. Without it, nothing is encrypted.
+      - A file with an age identity (C(AGE-SECRET-KEY-1...), as C(age-keygen) makes it), or with a passphrase of one line for GnuPG, on the host
+        that runs the module. Only its owner may read it.
+      - It needs the program C(age) or C(gpg) there, which encrypts while the archive is written. What is read back is decrypted into a temporary
+        file that has no name. The manifest is not encrypted. It holds the names and settings of the collections, and no records.
+      - Keep a copy of the key elsewhere. Without it nothing comes back.
     type: path
 seealso:
   - module: infrafabric.chromadb.snapshot_info
@@ -120,6 +126,11 @@ EXAMPLES = r"""
     url: http://localhost:8000
     method: files
     data_directory: /var/lib/chromadb/data
+
+- name: Save it encrypted
+  infrafabric.chromadb.snapshot:
+    url: http://localhost:8000
+    encryption_key_file: /etc/chromadb/snapshot.age
 
 - name: Remove a snapshot
   infrafabric.chromadb.snapshot:

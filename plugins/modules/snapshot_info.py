@@ -39,6 +39,12 @@ options:
       - The checksum that the manifest must have, kept elsewhere since the snapshot was taken.
       - It proves that nobody replaced the archive and its manifest together. It needs O(snapshot_id).
     type: str
+  encryption_key_file:
+    description:
+      - The key of encrypted snapshots. Without it, O(verify=full) verifies the files as they are stored, and not what is inside.
+      - A file with an age identity (C(AGE-SECRET-KEY-1...), as C(age-keygen) makes it), or with a passphrase of one line for GnuPG, on the host
+        that runs the module. Only its owner may read it.
+    type: path
 seealso:
   - module: infrafabric.chromadb.snapshot
 """
@@ -127,6 +133,7 @@ def main() -> None:
         "snapshot_id": {"type": "str"},
         "verify": {"type": "str", "choices": ["none", "manifest", "full"], "default": "manifest"},
         "expected_manifest_sha256": {"type": "str"},
+        "encryption_key_file": {"type": "path", "no_log": False},
     }
     run_module(snapshot_info, {**store(), **options}, required_by={"expected_manifest_sha256": ("snapshot_id",)})
 

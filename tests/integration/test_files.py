@@ -75,7 +75,7 @@ def test_there_and_back(place: Place) -> None:
     live.create("newer")
     damaged = place.contents()
     planned = place.rollback(snapshot_id="latest", check=True, diff=True)
-    assert (planned["changed"], planned["verified"], "answers" in str(planned["warnings"])) == (True, False, True)
+    assert (planned["changed"], planned["verified"]) == (True, False)
     assert "chroma.sqlite3" in planned["diff"][0]["after"]
     refused = place.rollback(snapshot_id="latest", fails=True)
     assert refused["failure_class"] == "lock"

@@ -74,8 +74,11 @@ class ContainerWriter:
         self._sha256 = hashlib.sha256()
         self._crc32 = 0
         self._plain_bytes = 0
+        # Of the file as it is stored; known when it is finished.
+        self.file_bytes, self.file_sha256 = 0, ""
+        self.encryption: dict[str, Any] | None = None
         with disk_errors(path, "create"):
-            self._descriptor: int | None = create_file(path)
+            self._descriptor: int | None = self._opened()
         try:
             self._write(GZIP_HEADER)
         except OperationError:
@@ -91,14 +94,23 @@ class ContainerWriter:
         self.entries.append(Entry(name, offset, self.bytes - offset, len(data), hashlib.sha256(data).hexdigest(), rows))
 
     def finish(self) -> str:
-        """End the file, make it durable, and return its SHA-256."""
+        """End the file, make it durable, and return its SHA-256 as it is stored."""
         self._write(self._span(TEXT_LEVEL, TAR_END))
         self._write(LAST_BLOCK + struct.pack("<II", self._crc32, self._plain_bytes & 0xFFFFFFFF))
         with disk_errors(self.path, "write"):
             if self._descriptor is not None:
-                os.fsync(self._descriptor)
+                self._settle(self._descriptor)
         self.close()
-        return self._sha256.hexdigest()
+        return self.file_sha256
+
+    def _opened(self) -> int:
+        """Where the bytes go."""
+        return create_file(self.path)
+
+    def _settle(self, descriptor: int) -> None:
+        """Make the file durable, and measure it."""
+        os.fsync(descriptor)
+        self.file_bytes, self.file_sha256 = self.bytes, self._sha256.hexdigest()
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -128,11 +140,11 @@ class ContainerWriter:
 class ContainerReader:
     """Reads single entries of an archive, each checked before a byte of it is handed out; usable from several threads."""
 
-    def __init__(self, path: str, archive_bytes: int) -> None:
-        """IntegrityError when there is no regular file of exactly this length."""
+    def __init__(self, path: str, archive_bytes: int, descriptor: int | None = None) -> None:
+        """IntegrityError when there is no regular file of exactly this length. A descriptor is of a file that was opened already."""
         self.path = path
         try:
-            self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC) if descriptor is None else descriptor
         except OSError as error:
             raise IntegrityError(f"The archive {path} cannot be opened: {error.strerror}. Fetch it from a copy, or use another snapshot.") from None
         status = os.fstat(self._descriptor)

@@ -125,6 +125,15 @@ class Manifest:
         return str(self.values["manifest_sha256"])
 
     @property
+    def plain_bytes(self) -> int:
+        """How long the archive is when it is not encrypted any more."""
+        return int(self.values["encryption"]["plain_bytes"] if "encryption" in self.values else self.values["archive_bytes"])
+
+    @property
+    def plain_sha256(self) -> str:
+        return str(self.values["encryption"]["plain_sha256"] if "encryption" in self.values else self.values["checksum_sha256"])
+
+    @property
     def tree(self) -> Tree:
         """The directory that a snapshot of files holds."""
         return tree_from_dict(self.values["tree"])
@@ -304,7 +313,7 @@ def layout_problems(manifest: Manifest) -> list[str]:
         if entry.offset != offset:
             problems.append(f"The entry {entry.name} does not follow the one before.")
         offset = entry.offset + entry.compressed_size
-    if offset >= values["archive_bytes"]:
+    if offset >= manifest.plain_bytes:
         problems.append("Its entries reach beyond the archive.")
     for position, name in enumerate(manifest.names(), start=1):
         collection = collections[name]
@@ -377,6 +386,7 @@ def build_values(
     checksum: str,
     retention_days: int,
     tree: Mapping[str, Any] | None = None,
+    encryption: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Every field of a manifest but its own hash."""
     content = sum(entry.size for entry in entries)
@@ -406,6 +416,7 @@ def build_values(
         "collections": dict(collections),
         "batch_metadata": {key: collection["batches"] for key, collection in collections.items()},
         **({} if tree is None else {"tree": dict(tree)}),
+        **({} if encryption is None else {"encryption": dict(encryption)}),
         "entries": [entry.as_dict() for entry in entries],
     }
 

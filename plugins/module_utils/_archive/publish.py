@@ -17,7 +17,7 @@ from .store import SnapshotStore
 
 def publish(store: SnapshotStore, manifest: Manifest, partial_path: str) -> None:
     """DiskError when it cannot be; then nothing is visible."""
-    final_path = store.archive_path(manifest.snapshot_id)
+    final_path = store.new_archive_path(manifest.snapshot_id)
     manifest_path = store.manifest_path(manifest.snapshot_id)
     with disk_errors(final_path, "write"):
         if os.path.lexists(final_path):

@@ -13,12 +13,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from .._encryption import EncryptionKey
 from .._errors import IntegrityError, UsageError
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.id_sets import IdSets
 from .._records.record_batch import RecordBatch, concatenate, empty_batch
 from .container import ContainerReader, Entry
 from .encoding import decode_batch, decode_ids, decode_texts
+from .encrypted import open_container
 from .manifest import Manifest, layout_problems, load_manifest
 from .store import SnapshotStore, open_store
 
@@ -30,9 +32,9 @@ ASKED_AT_ONCE = 500
 class Layer:
     """One archive of a chain: what it stores of each collection. `checked` names the entries that were found to be right."""
 
-    def __init__(self, path: str, manifest: Manifest) -> None:
+    def __init__(self, path: str, manifest: Manifest, key: EncryptionKey | None = None) -> None:
         self.manifest = manifest
-        self._container = ContainerReader(path, manifest.values["archive_bytes"])
+        self._container = open_container(path, manifest, key)
         self._entries = {entry.name: entry for entry in manifest.entries}
         self.checked: set[str] = set()
 
@@ -308,10 +310,10 @@ def open_snapshot(directory: str | SnapshotStore, snapshot_id: str) -> Snapshot:
     """
     store = open_store(directory)
     chain = load_chain(store, snapshot_id)
-    return open_layers([(store.archive_path(manifest.snapshot_id), manifest) for manifest in chain])
+    return open_layers([(store.archive_path(manifest.snapshot_id), manifest) for manifest in chain], store.key)
 
 
-def open_layers(archives: Sequence[tuple[str, Manifest]]) -> Snapshot:
+def open_layers(archives: Sequence[tuple[str, Manifest]], key: EncryptionKey | None = None) -> Snapshot:
     """Open archives at the given paths, the newest first."""
     layers: list[Layer] = []
     try:
@@ -319,7 +321,7 @@ def open_layers(archives: Sequence[tuple[str, Manifest]]) -> Snapshot:
             problems = layout_problems(manifest)
             if problems:
                 raise IntegrityError(f"The manifest of {manifest.snapshot_id} contradicts itself: {' '.join(problems)}")
-            layers.append(Layer(path, manifest))
+            layers.append(Layer(path, manifest, key))
     except BaseException:
         for layer in layers:
             layer.close()

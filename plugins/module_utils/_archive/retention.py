@@ -16,7 +16,7 @@ from .._audit import audited, unfinished_rollbacks
 from .._errors import UsageError
 from .._files import disk_errors, fsync_directory
 from .catalogue import VERIFIED, FoundSnapshot, find_snapshots
-from .store import ARCHIVE_SUFFIX, SAFETY_NAME, SNAPSHOT_ID, SnapshotStore, list_folder, partial_files, snapshot_time
+from .store import SAFETY_NAME, SnapshotStore, archive_id, list_folder, partial_files, snapshot_time
 from .verify import verify_snapshot
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -211,7 +211,7 @@ def _leftovers(store: SnapshotStore, known: set[str], now: datetime) -> list[str
     archives = [
         os.path.join(store.snapshots, name)
         for name in list_folder(store.snapshots)
-        if name.endswith(ARCHIVE_SUFFIX) and SNAPSHOT_ID.fullmatch(name[: -len(ARCHIVE_SUFFIX)]) and name[: -len(ARCHIVE_SUFFIX)] not in known
+        if archive_id(name) not in (None, *known)
     ]
     return [path for path in (*partial_files(store), *archives) if _age(path, now) > LEFTOVER_AGE]
 

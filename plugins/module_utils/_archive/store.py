@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
+from .._encryption import EncryptionKey
 from .._errors import DiskError, UsageError
 from .._files import check_private_directory, disk_error, make_private_directory
 
@@ -20,6 +21,7 @@ SNAPSHOT_ID = re.compile(r"snapshot_\d{8}_\d{6}(?:_[A-Za-z0-9_-]{1,64})?", re.AS
 # The name of the snapshots that a rollback takes of what it is about to change: never what `latest` means.
 SAFETY_NAME = "before_rollback"
 ARCHIVE_SUFFIX = ".tar.gz"
+ENCRYPTED_SUFFIXES = (".age", ".gpg")
 MANIFEST_SUFFIX = ".json"
 PARTIAL_SUFFIX = ".partial"
 
@@ -29,6 +31,8 @@ class SnapshotStore:
     """One directory of snapshots; `directory` is absolute and free of links."""
 
     directory: str
+    # What encrypted archives are written and read with.
+    key: EncryptionKey | None = field(default=None, compare=False)
 
     @property
     def snapshots(self) -> str:
@@ -43,7 +47,13 @@ class SnapshotStore:
         return os.path.join(self.directory, "logs")
 
     def archive_path(self, snapshot_id: str) -> str:
-        return os.path.join(self.snapshots, check_snapshot_id(snapshot_id) + ARCHIVE_SUFFIX)
+        """Where the archive is; where it would be, in plain, when there is none."""
+        plain = os.path.join(self.snapshots, check_snapshot_id(snapshot_id) + ARCHIVE_SUFFIX)
+        return next((plain + suffix for suffix in ENCRYPTED_SUFFIXES if os.path.lexists(plain + suffix)), plain)
+
+    def new_archive_path(self, snapshot_id: str) -> str:
+        """Where a new archive will be."""
+        return os.path.join(self.snapshots, check_snapshot_id(snapshot_id) + ARCHIVE_SUFFIX) + (f".{self.key.tool}" if self.key else "")
 
     def manifest_path(self, snapshot_id: str) -> str:
         return os.path.join(self.manifests, check_snapshot_id(snapshot_id) + MANIFEST_SUFFIX)
@@ -52,7 +62,7 @@ class SnapshotStore:
         return os.path.join(self.snapshots, f".{check_snapshot_id(snapshot_id)}{ARCHIVE_SUFFIX}{PARTIAL_SUFFIX}")
 
 
-def open_store(directory: str | SnapshotStore, *, for_writing: bool = False, create: bool = True) -> SnapshotStore:
+def open_store(directory: str | SnapshotStore, *, for_writing: bool = False, create: bool = True, key: EncryptionKey | None = None) -> SnapshotStore:
     """The store in an existing directory.
 
     DiskError when the directory is missing or (for writing) cannot be written; UsageError when somebody else could change it.
@@ -71,7 +81,7 @@ def open_store(directory: str | SnapshotStore, *, for_writing: bool = False, cre
     except OSError as error:
         raise disk_error(directory, error, "read the snapshot directory") from error
     check_private_directory(path)
-    store = SnapshotStore(path)
+    store = SnapshotStore(path, key)
     folders = (store.snapshots, store.manifests, store.logs)
     for folder in folders:
         if os.path.basename(folder) in names:
@@ -85,6 +95,13 @@ def open_store(directory: str | SnapshotStore, *, for_writing: bool = False, cre
             if os.path.lexists(folder) and not os.access(folder, os.W_OK | os.X_OK):
                 raise DiskError(f"{folder} cannot be written. Run as its owner, or set another directory.", path=folder)
     return store
+
+
+def archive_id(name: str) -> str | None:
+    """The snapshot that a file of this name is the archive of."""
+    suffixes = (ARCHIVE_SUFFIX, *(ARCHIVE_SUFFIX + suffix for suffix in ENCRYPTED_SUFFIXES))
+    found = next((name[: -len(suffix)] for suffix in suffixes if name.endswith(suffix)), "")
+    return found if SNAPSHOT_ID.fullmatch(found) else None
 
 
 def check_snapshot_id(snapshot_id: str) -> str:

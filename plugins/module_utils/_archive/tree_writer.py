@@ -17,7 +17,7 @@ from typing import Callable
 
 from .._errors import DriftError
 from .._files import disk_error, disk_errors
-from .container import ContainerWriter
+from .encrypted import new_container
 from .manifest import FORMAT_ENTRY, Consistency, Manifest, ServerIdentity, build_values, format_content, part_name, seal
 from .publish import publish
 from .server_directory import directory_contents
@@ -49,7 +49,7 @@ def write_tree(
     path = store.partial_path(snapshot_id)
     tree = scan_tree(directory)
     contents = directory_contents(directory)
-    container = ContainerWriter(path)
+    container = new_container(path, store.key)
     try:
         container.add(FORMAT_ENTRY, format_content())
         for position, file in enumerate(tree.files, start=1):
@@ -79,14 +79,15 @@ def write_tree(
                 base=None,
                 collections={},
                 entries=container.entries,
-                archive_bytes=container.bytes,
+                archive_bytes=container.file_bytes,
                 checksum=checksum,
+                encryption=container.encryption,
                 retention_days=retention_days,
                 tree={**tree.as_dict(), "databases": contents.databases, "migrations": contents.migrations},
             )
         )
         if verify:
-            raise_for(snapshot_id, archive_problems([(path, manifest)], "full"))
+            raise_for(snapshot_id, archive_problems([(path, manifest)], "full", key=store.key))
         publish(store, manifest, path)
     except BaseException as error:
         container.close()

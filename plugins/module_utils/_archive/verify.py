@@ -12,15 +12,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .._encryption import EncryptionKey
 from .._errors import IntegrityError, OperationError, UnsafeArchiveError, UsageError
 from .._libraries import np
 from .._records.digest import CollectionDigest
 from .._records.id_sets import IdSets
-from .container import GZIP_HEADER, Entry
+from .container import GZIP_HEADER, ContainerReader, Entry
+from .encrypted import stored_sha256_is_right
 from .hostile import hostile_problems
 from .manifest import FORMAT_ENTRY, Manifest, format_content, layout_problems, load_manifest, spec_content
 from .reader import Layer, Snapshot, SnapshotRecordSet, load_chain, open_layers
-from .store import ARCHIVE_SUFFIX, MANIFEST_SUFFIX, SNAPSHOT_ID, SnapshotStore, list_folder, open_store, partial_files, snapshot_ids
+from .store import MANIFEST_SUFFIX, SNAPSHOT_ID, SnapshotStore, archive_id, list_folder, open_store, partial_files, snapshot_ids
 from .tree import unsafe_paths
 
 LEVELS = ("none", "manifest", "full")
@@ -68,22 +70,34 @@ def verify_snapshot(
             problems += [Problem(f"{link.snapshot_id}: {message}", "unsafe_archive") for message in unsafe_paths(link.values["tree"])]
     archives = [(store.archive_path(link.snapshot_id), link) for link in chain]
     complete = not problems or (expected_manifest_sha256 is not None and len(problems) == 1)
-    return problems + archive_problems(archives, level, complete)
+    return problems + archive_problems(archives, level, complete, store.key)
 
 
-def archive_problems(archives: Sequence[tuple[str, Manifest]], level: str, complete: bool = True) -> list[Problem]:
-    """What is wrong with the archives of a chain (newest first). `complete`: all of the chain is here, so records can be merged."""
+def archive_problems(
+    archives: Sequence[tuple[str, Manifest]], level: str, complete: bool = True, key: EncryptionKey | None = None
+) -> list[Problem]:
+    """What is wrong with the archives of a chain (newest first). `complete`: all of the chain is here, so records can be merged.
+
+    Of an encrypted archive, length and SHA-256 of the file are checked without the key, and what is inside with it.
+    """
     problems = []
     opened = []
     for path, manifest in archives:
         try:
-            opened.append(open_layers([(path, manifest)]))
+            if "encryption" in manifest.values and (key is None or level != "full"):
+                complete = False
+                if level == "full" and not stored_sha256_is_right(path, manifest):
+                    problems.append(Problem(f"The archive {path} does not have the SHA-256 that its manifest says."))
+                elif level != "full":
+                    ContainerReader(path, manifest.values["archive_bytes"]).close()
+                continue
+            opened.append(open_layers([(path, manifest)], key))
         except IntegrityError as error:
             problems += _with_hostility([Problem(error.message)], path)
     try:
         if level == "full":
             layers = [snapshot.layers[0] for snapshot in opened]
-            damaged = [layer for layer in layers if not layer.container.has_sha256(layer.manifest.values["checksum_sha256"])]
+            damaged = [layer for layer in layers if not layer.container.has_sha256(layer.manifest.plain_sha256)]
             # Records are put together first: it reads most entries, and what it read is not read again below.
             of_records = record_problems(Snapshot(layers)) if complete and not problems and not damaged else []
             of_content: list[Problem] = []
@@ -203,8 +217,8 @@ def find_orphans(directory: str | SnapshotStore) -> list[Problem]:
     ids = set(snapshot_ids(store))
     problems = [Problem(f"{path} is what an interrupted run left behind.") for path in partial_files(store)]
     for name in list_folder(store.snapshots):
-        snapshot_id = name[: -len(ARCHIVE_SUFFIX)] if name.endswith(ARCHIVE_SUFFIX) else ""
-        if SNAPSHOT_ID.fullmatch(snapshot_id):
+        snapshot_id = archive_id(name)
+        if snapshot_id is not None:
             if snapshot_id not in ids:
                 problems.append(Problem(f"{os.path.join(store.snapshots, name)} has no manifest: its snapshot was never finished, or the manifest was lost."))
         elif not name.startswith("."):

@@ -24,6 +24,7 @@ from .._records.collection_spec import CollectionSpec
 from .._records.record_batch import RecordBatch, concatenate
 from .container import TEXT_LEVEL, VECTOR_LEVEL, ContainerWriter
 from .encoding import encode_ids, encode_texts, encode_vectors
+from .encrypted import new_container
 from .manifest import FORMAT_ENTRY, Consistency, Manifest, ServerIdentity, build_values, format_content, seal, spec_content
 from .publish import publish
 from .reader import load_chain
@@ -55,7 +56,7 @@ class ArchiveWriter:
         self._started = datetime.now(timezone.utc)
         self._collections: dict[str, dict[str, Any]] = {}
         self._current: _OpenCollection | None = None
-        self._container: ContainerWriter | None = ContainerWriter(self._path)
+        self._container: ContainerWriter | None = new_container(self._path, store.key)
         self._worker = _Worker()
         self._put(FORMAT_ENTRY, format_content)
 
@@ -138,15 +139,16 @@ class ArchiveWriter:
                 base=self._base,
                 collections=self._collections,
                 entries=self._container.entries,
-                archive_bytes=self._container.bytes,
+                archive_bytes=self._container.file_bytes,
                 checksum=checksum,
+                encryption=self._container.encryption,
                 retention_days=RETENTION_DAYS if retention_days is None else retention_days,
             )
         )
         if verify:
             bases = load_chain(self._store, self._base.snapshot_id) if self._base is not None else []
             archives = [(self._path, manifest), *((self._store.archive_path(base.snapshot_id), base) for base in bases)]
-            raise_for(self.snapshot_id, archive_problems(archives, "full"))
+            raise_for(self.snapshot_id, archive_problems(archives, "full", key=self._store.key))
         self._publish(manifest)
         return manifest
 

@@ -26,6 +26,7 @@ from .._records.compare import Difference
 from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .differences import record_diff
+from .keys import optional_key
 from .new_writes import cutover_since, new_writes_words
 from .outcome import Context, Outcome
 from .planning import select_collections
@@ -61,12 +62,13 @@ def rollback(
     trigger: str,
     reason: Optional[str],
     expected_manifest_sha256: Optional[str],
+    encryption_key_file: Optional[str],
     context: Context,
 ) -> Outcome:
     """Bring the database back to a snapshot; in check mode, say what that would change."""
     if collections is not None and not collections:
         raise UsageError("collections is an empty list: nothing would be brought back. Leave it out for all of them.")
-    store = open_store(directory, for_writing=True, create=not context.check_mode)
+    store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
     identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
     chosen = choose_snapshot(store, snapshot_id, point_in_time=point_in_time, server=identity, method=wanted_method(strategy, data_directory))
     if holds_files(store, chosen, strategy):

@@ -11,8 +11,8 @@ import os
 from contextlib import ExitStack
 from typing import Optional
 
-from .._archive.container import ContainerReader
 from .._archive.dead_runs import clean_up
+from .._archive.encrypted import open_container
 from .._archive.manifest import FILES, RECORDS, Manifest, load_manifest
 from .._archive.server_directory import directory_contents, require_server_directory
 from .._archive.store import SAFETY_NAME, SnapshotStore
@@ -25,6 +25,7 @@ from .._errors import DriftError, LockedError, UsageError
 from .._lock import server_lock, store_lock
 from .._open_files import require_unused
 from .._server.stopped import require_stopped
+from .keys import require_key
 from .new_writes import cutover_since, new_writes_words
 from .outcome import Context, Outcome
 from .snapshot_files import require_apart, require_idle, write_files_snapshot
@@ -87,6 +88,7 @@ def rollback_files(
         warnings = _require_idle(endpoint, directory, context)
         with progress.phase("verify_snapshot"):
             manifest = require_sound(store, snapshot_id, expected_manifest_sha256=expected_manifest_sha256)
+            require_key(store, [manifest])
         restoration = TreeRestoration(manifest, directory)
         restoration.require_possible()
         if not check_mode:
@@ -155,7 +157,7 @@ def _require_idle(endpoint: Endpoint, directory: str, context: Context) -> list[
 
 def _restore(endpoint: Endpoint, store: SnapshotStore, restoration: TreeRestoration) -> None:
     manifest = restoration.manifest
-    container = ContainerReader(store.archive_path(manifest.snapshot_id), manifest.values["archive_bytes"])
+    container = open_container(store.archive_path(manifest.snapshot_id), manifest, store.key)
     try:
         restoration.build(container)
         _require_idle(endpoint, restoration.target, Context())

@@ -31,6 +31,7 @@ from .._records.live import LiveCollection
 from .._records.read_ahead import read_ahead
 from .._server.probe import connect
 from .._server.server import Server
+from .keys import optional_key
 from .outcome import Context, Outcome
 from .planning import select_collections
 from .snapshot_files import plan_files_snapshot, require_files_options, write_files_snapshot
@@ -68,8 +69,6 @@ def snapshot(
     context: Context,
 ) -> Outcome:
     """Make a snapshot exist (or, with `state: absent`, be gone)."""
-    if encryption_key_file is not None:
-        raise UsageError("encryption_key_file: encrypted snapshots are not available yet.")
     if name == SAFETY_NAME:
         raise UsageError(f"The name {SAFETY_NAME!r} is kept for the snapshots that a rollback takes first; choose another one.")
     if state == "absent":
@@ -77,7 +76,7 @@ def snapshot(
     wanted_directory = require_files_options(data_directory, collections, base) if method == FILES else None
     if method != FILES and data_directory is not None:
         raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
-    store = open_store(directory, for_writing=True, create=not context.check_mode)
+    store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
     identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
     existing = None if name is None else find_named(store, name, identity)
     if existing is not None:

@@ -15,13 +15,14 @@ from .._archive.store import SnapshotStore, check_snapshot_id, open_store
 from .._archive.verify import LEVELS, Problem, find_orphans, verify_snapshot
 from .._audit import COMPLETED, ROLLBACK, read_audit
 from .._errors import UsageError
+from .keys import optional_key
 from .outcome import Context, Outcome
 
 FAILED, RESTORED = "failed", "restored"
 
 
 def snapshot_info(
-    *, directory: str, snapshot_id: str | None, verify: str, expected_manifest_sha256: str | None, context: Context
+    *, directory: str, snapshot_id: str | None, verify: str, expected_manifest_sha256: str | None, encryption_key_file: str | None = None, context: Context
 ) -> Outcome:
     """List the snapshots of a directory (or one of them), newest first, each with `status`, `path` and `problems`.
 
@@ -32,7 +33,7 @@ def snapshot_info(
         raise UsageError(f"verify must be one of {', '.join(LEVELS)}, not {verify!r}.")
     if expected_manifest_sha256 is not None and snapshot_id is None:
         raise UsageError("expected_manifest_sha256 belongs to one snapshot; say which by snapshot_id.")
-    store = open_store(directory)
+    store = open_store(directory, key=optional_key(encryption_key_file))
     found = find_snapshots(store)
     if snapshot_id is not None:
         check_snapshot_id(snapshot_id)
@@ -40,7 +41,7 @@ def snapshot_info(
         if not found:
             raise UsageError(f"There is no snapshot {snapshot_id} in {directory}. Leave snapshot_id out to see all that there are.")
     restored = _restored(store)
-    snapshots = []
+    snapshots, closed = [], []
     context.progress.expect(len(found))
     for snapshot in found:
         try:
@@ -53,10 +54,19 @@ def snapshot_info(
         values["path"] = store.archive_path(snapshot.snapshot_id)
         values["problems"] = [problem.message for problem in problems]
         values["failure_class"] = _failure_class(problems)
+        if verify == "full" and "encryption" in values and store.key is None:
+            closed.append(snapshot.snapshot_id)
         snapshots.append(values)
         context.progress.advance(1)
     orphans = [] if snapshot_id is not None else [problem.message for problem in find_orphans(store)]
-    return Outcome(changed=False, seconds=time.monotonic() - begun, returns={"snapshots": snapshots, "orphans": orphans}, warnings=list(orphans))
+    warnings = [*orphans, *_closed_words(closed)]
+    return Outcome(changed=False, seconds=time.monotonic() - begun, returns={"snapshots": snapshots, "orphans": orphans}, warnings=warnings)
+
+
+def _closed_words(snapshots: list[str]) -> list[str]:
+    if not snapshots:
+        return []
+    return [f"{', '.join(snapshots)}: encrypted, so only the file was verified. Give encryption_key_file to verify what is inside."]
 
 
 def _failure_class(problems: list[Problem]) -> str | None:

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Archives that are encrypted by age or GnuPG: what is on the disk, who can read it, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils import _encryption
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.retention import prune
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree_writer import write_tree
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, verify_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._encryption import read_key
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_info import snapshot_info
+
+from .conftest import SERVER, as_dict, make_records
+
+PASSPHRASE = "correct horse battery staple"
+
+
+def key_file(directory, tool, name="key"):
+    path = Path(directory) / f"{name}.{tool}"
+    if tool == "gpg":
+        path.write_text(f"{PASSPHRASE} {name}\n")
+    elif shutil.which("age-keygen"):
+        subprocess.run(["age-keygen", "-o", str(path)], check=True, capture_output=True)
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.fixture(params=["age", "gpg"])
+def tool(request):
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+@pytest.fixture
+def locked(store, tool, tmp_path, monkeypatch):
+    """The store with a key, and a directory for temporary files in which nothing may stay."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    yield replace(store, key=read_key(key_file(tmp_path, tool)))
+    assert list(scratch.iterdir()) == []
+
+
+def archive_of(store, manifest):
+    return Path(store.archive_path(manifest.snapshot_id))
+
+
+def test_only_the_key_opens_it(store, locked, write, tool, tmp_path):
+    records = make_records(300)
+    records.documents[7] = "a secret that nobody may find"
+    manifest = write({"c": [records]}, store=locked)
+    archive = archive_of(store, manifest)
+    assert archive.name == f"{manifest.snapshot_id}.tar.gz.{tool}"
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert len(archive.read_bytes()) == manifest.values["archive_bytes"] != manifest.plain_bytes
+    assert not any(b"secret that nobody" in path.read_bytes() for path in Path(store.directory).rglob("*") if path.is_file())
+    with open_snapshot(locked, manifest.snapshot_id) as opened:
+        assert as_dict(opened.record_set("c").batches()) == as_dict([records])
+    with pytest.raises(UsageError, match="give encryption_key_file"):
+        open_snapshot(store, manifest.snapshot_id)
+    other = replace(store, key=read_key(key_file(tmp_path, tool, "other")))
+    with pytest.raises(UsageError, match="does not open"):
+        open_snapshot(other, manifest.snapshot_id)
+    assert find_orphans(store) == []
+
+
+def test_a_stranger_with_the_key_needs_no_module(store, locked, write, tool, tmp_path):
+    manifest = write({"c": [make_records(20)]}, store=locked)
+    key = locked.key.path
+    words = {
+        "age": ["age", "--decrypt", "--identity", key],
+        "gpg": ["gpg", "--homedir", str(tmp_path), "--no-autostart", "--decrypt", "--batch", "--pinentry-mode", "loopback", "--passphrase-file", key],
+    }[tool]
+    tmp_path.chmod(0o700)
+    with open(archive_of(store, manifest), "rb") as file, open(tmp_path / "plain.tar.gz", "wb") as plain:
+        subprocess.run(words, stdin=file, stdout=plain, check=True, stderr=subprocess.DEVNULL)
+    with tarfile.open(tmp_path / "plain.tar.gz") as archive:
+        assert archive.getnames() == [entry.name for entry in manifest.entries]
+
+
+def test_damage_is_noticed_without_the_key(store, locked, write):
+    manifest = write({"c": [make_records(20)]}, store=locked)
+    assert verify_snapshot(locked, manifest.snapshot_id) == verify_snapshot(store, manifest.snapshot_id) == []
+    archive = archive_of(store, manifest)
+    content = archive.read_bytes()
+    chance = random.Random(11)
+    for _flip in range(20):
+        bit = chance.randrange(8 * len(content))
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        archive.write_bytes(damaged)
+        assert [problem.failure_class for problem in verify_snapshot(store, manifest.snapshot_id)] == ["integrity"]
+    archive.write_bytes(content[:-1])
+    assert verify_snapshot(store, manifest.snapshot_id, "manifest")
+    archive.write_bytes(damaged)
+    assert verify_snapshot(locked, manifest.snapshot_id)
+
+
+def test_what_is_inside_is_verified_with_the_key(store, locked, write, rewrite_manifest, tmp_path):
+    manifest = write({"c": [make_records(20)]}, store=locked)
+    rewrite_manifest(manifest.snapshot_id, lambda values: values["entries"][2].update(sha256="0" * 64))
+    assert verify_snapshot(store, manifest.snapshot_id) == []
+    assert "SHA-256" in verify_snapshot(locked, manifest.snapshot_id)[0].message
+
+    def info(key):
+        return snapshot_info(
+            directory=store.directory, snapshot_id=None, verify="full", expected_manifest_sha256=None, encryption_key_file=key, context=Context()
+        )
+
+    without = info(None)
+    assert (without.returns["snapshots"][0]["status"], "only the file was verified" in without.warnings[0]) == ("verified", True)
+    assert info(locked.key.path).returns["snapshots"][0]["status"] == "failed"
+
+
+def test_chains_files_and_retention(store, locked, write, tmp_path):
+    old = write({"c": [make_records(3)]}, store=locked, now=datetime.now(timezone.utc) - timedelta(days=30))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "chroma.sqlite3").write_bytes(b"x" * 5000)
+    files = write_tree(
+        locked, "snapshot_20260102_030405", str(data), SERVER, name=None, retention_days=7, verify=True, require_unused=lambda: None
+    )
+    assert verify_snapshot(locked, files.snapshot_id) == []
+    newer = write({"c": [make_records(3)]}, store=locked)
+    assert prune(store).deleted == [old.snapshot_id]
+    assert {path.name.partition(".")[0] for path in Path(store.snapshots).iterdir()} == {files.snapshot_id, newer.snapshot_id}
+
+
+def test_a_run_that_fails_leaves_nothing(store, locked, write, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        write({"c": [make_records(20), _Interrupting()]}, store=locked)
+    monkeypatch.setattr(_encryption, "AGE", "false")
+    monkeypatch.setattr(_encryption, "GPG", "false")
+    broken = replace(locked, key=replace(locked.key, tool="false" if locked.key.tool == "age" else locked.key.tool))
+    with pytest.raises(DiskError, match="could not encrypt"):
+        write({"c": [make_records(5000)]}, store=broken)
+    assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []
+
+
+class _Interrupting:
+    """A batch at which somebody presses Ctrl-C."""
+
+    dimension = 8
+
+    def __len__(self):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        ("short", 0o600, "neither"),
+        ("two long lines of text\nand another line", 0o600, "neither"),
+        ("age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", 0o600, "read back"),
+        ("-----BEGIN PGP PUBLIC KEY BLOCK-----", 0o600, "read back"),
+        (PASSPHRASE, 0o644, "others may read"),
+        (None, 0o600, "cannot be read"),
+    ],
+)
+def test_files_that_are_no_keys(tmp_path, content, mode, words):
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_text(content)
+        path.chmod(mode)
+    with pytest.raises(UsageError, match=words):
+        read_key(str(path))
+
+
+def test_a_program_that_is_missing_is_named_with_its_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="Install the package gnupg"):
+        read_key(key_file(tmp_path, "gpg"))

@@ -57,7 +57,7 @@ $(COLLECTION):
 
 .PHONY: requirements
 requirements: ## Choose the versions anew and write requirements/*.txt (needs uv)
-	for name in main dev; do \
+	for name in main dev offsite; do \
 		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --overrides requirements/overrides.txt \
 			$$([ $$name = main ] || echo -c requirements/main.txt) requirements/$$name.in -o requirements/$$name.txt; \
 	done

@@ -98,6 +98,7 @@ def write_inventory(directory: Path, source: ChromaServer, target: ChromaServer)
     state.mkdir(parents=True)
     run = {"id": "20260102t030405", "status": "open", "source": source.url, "target": target.url, "decision": "go"}
     (state / "runbook_the_target.json").write_text(json.dumps(run))
+    (directory / "snapshot" / "the_target").mkdir(parents=True, mode=0o700)
     inventory = directory / "inventory.json"
     inventory.write_text(json.dumps({"all": {
         "vars": {

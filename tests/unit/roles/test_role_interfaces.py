@@ -50,7 +50,7 @@ def test_every_described_entry_point_is_there(role: str) -> None:
 def used_inventory_variables() -> set[str]:
     """The chromadb_* variables that roles and playbooks read."""
     found: set[str] = set()
-    places = [CHECKOUT / "playbooks", *(CHECKOUT / "roles" / role for role in (*ROLES, "settings", "notify"))]
+    places = [CHECKOUT / "playbooks", *(CHECKOUT / "roles" / role for role in (*ROLES, "settings", "notify", "proxmox_guest"))]
     for place in places:
         for path in place.rglob("*.yml"):
             if path.parts[-2:] != ("meta", "argument_specs.yml"):

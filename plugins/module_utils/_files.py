@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -107,6 +108,19 @@ def require_free_space(path: str, needed: int) -> None:
             f"{path} has {free / 1e6:.0f} MB free, and about {needed / 1e6:.0f} MB are needed. Free some space, or choose another directory.",
             path=path, free=free, needed=needed,
         )
+
+
+def wait_for_free_space(path: str, needed: int, patience: float, every: float = 1.0) -> None:
+    """Wait for at most `patience` seconds until the file system of `path` has this many bytes; DiskError if it never had."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            require_free_space(path, needed)
+            return
+        except DiskError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(min(every, max(0.0, until - time.monotonic())))
 
 
 def check_private_directory(path: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from .._checkpoint import COMPLETE, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
 from .._errors import DriftError, InvalidDataError, OperationError, TimeoutExceededError, UsageError
+from .._files import wait_for_free_space
 from .._journal import Journal
 from .._lock import server_lock
 from .._records.compare import ComparedBatch
@@ -34,6 +35,8 @@ from .target_collection import TargetCollection
 
 BATCH_SIZE = 1000
 PATIENCE_SECONDS = 60.0
+# Below this, the state could soon no longer be written; and where the target is on this host, neither could the records.
+MIN_FREE_BYTES = 100 * 1000 * 1000
 SAMPLE_IDS = 10
 PHASES = ("export", "transform", "validate", "import", "verify")
 
@@ -239,6 +242,7 @@ class _Migration:
         self.checkpoint.save(IMPORT)
 
     def _stream(self) -> None:
+        self.checkpoint.save(IMPORT)
         with self.progress.phase("import") as importing:
             for parts in read_ahead(self._compared()):
                 for batch, compared in parts:
@@ -277,6 +281,8 @@ class _Migration:
                 f"The deadline passed after {self.read} of {self.progress.total} records. What was written is complete and proved; "
                 "the same task again sends the rest."
             )
+        if not self.context.check_mode:
+            wait_for_free_space(self.settings.state_directory, MIN_FREE_BYTES, PATIENCE_SECONDS)
         records = len(batch.records) + len(batch.invalid)
         self.read += records
         self.batches += 1

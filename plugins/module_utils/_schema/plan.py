@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from .._errors import UsageError
 from .._libraries import np
@@ -101,7 +101,7 @@ class MigrationPlan:
             for source in self.sources:
                 for batch in source.batches_without_vectors():
                     with progress.phase("validate"):
-                        for part in self.transform(source, batch, judge_vectors=False):
+                        for part in self.transform(source, batch, {}):
                             self._note(survey, part, places)
                     survey.read += len(batch)
         finally:
@@ -123,17 +123,23 @@ class MigrationPlan:
         """Everything that the target should hold, source collection by source collection: for each batch that was read, its parts by target."""
         for source in self.sources:
             for batch in _timed(progress, source):
+                with progress.phase("validate", len(batch)):
+                    faults = self._vector_faults(source, batch)
                 with progress.phase("transform", len(batch)):
-                    parts = self.transform(source, batch)
+                    parts = self.transform(source, batch, faults)
                 yield parts
 
-    def transform(self, source: LiveCollection, batch: RecordBatch, judge_vectors: bool = True) -> list[TransformedBatch]:
-        """One batch, split by target collection; records that the schema or the target refuses are named, not carried."""
+    def transform(self, source: LiveCollection, batch: RecordBatch, vector_faults: Optional[Mapping[int, str]] = None) -> list[TransformedBatch]:
+        """One batch, split by target collection; records that the schema or the target refuses are named, not carried.
+
+        `vector_faults` says what is wrong with vectors, by row, where that is known already.
+        """
+        if vector_faults is None:
+            vector_faults = self._vector_faults(source, batch)
         rows: dict[str, list[int]] = {}
         places: list[str] = []
         metadatas: list[Optional[Metadata]] = []
         invalid: dict[str, list[tuple[Invalid, str]]] = {}
-        vector_faults = self._vector_faults(source, batch) if judge_vectors else {}
         for row, record_id in enumerate(batch.ids):
             target, new_id = self.transformation.place(source.name, record_id, batch.metadatas[row])
             metadata, reasons = self.transformation.metadata_of(source.name, target, record_id, batch.documents[row], batch.metadatas[row])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from .._endpoint import Endpoint
-from .._errors import InvalidDataError
+from .._errors import InvalidDataError, PartialError
 from .answers import decode_records
 from .capabilities import Capabilities
 from .http import HttpClient, StatusError
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # The server takes 40 MiB; one MiB is left for what a proxy may add.
 MAX_BODY_BYTES = 39 * 1024 * 1024
 COLLECTIONS_PAGE = 500
+# How many records of a refused batch are named at most, and how many requests may be spent on finding them.
+NAMED_RECORDS = 10
+NARROWING_REQUESTS = 100
 
 
 @dataclass(frozen=True)
@@ -205,14 +208,39 @@ class Server(ABC):
         except StatusError as error:
             if error.status == 413 and len(records.ids) > 1:
                 self._write_halves(collection_id, verb, records)
-                return
-            if error.status in (400, 413, 422):
-                first = records.ids[0][:80]
-                raise InvalidDataError(
-                    f"{self.endpoint.url} refuses a batch of {len(records.ids)} records that starts with id {first!r}: {error.reason}",
-                    ids=list(records.ids[:10]),
-                ) from None
-            raise
+            elif error.status == 404:
+                raise
+            else:
+                self._write_narrowed(collection_id, verb, records, error)
+
+    def _write_narrowed(self, collection_id: str, verb: str, records: RecordColumns, error: StatusError) -> None:
+        """A batch that the server does not take: write what of it can be written, and name the records that are at fault."""
+        waiting, last = [range(len(records.ids))], error
+        refused: list[str] = []
+        requests = 0
+        while waiting and len(refused) < NAMED_RECORDS and requests < NARROWING_REQUESTS:
+            rows = waiting.pop()
+            if len(rows) == 1 and requests:
+                refused.append(records.ids[rows[0]])
+                continue
+            middle = (len(rows) + 1) // 2
+            for half in (rows[:middle], rows[middle:]):
+                if not half:
+                    continue
+                requests += 1
+                try:
+                    self.http.call("POST", f"{self._items_path()}/{collection_id}/{verb}", self._encoded(records.select(half)), write=True)
+                except StatusError as found:
+                    last = found
+                    waiting.append(half)
+        if not refused and not waiting:
+            return
+        count = f"{len(refused)}" if not waiting else f"at least {len(refused)}" if refused else "an unknown number"
+        names = ", ".join(repr(record_id[:80]) for record_id in refused) or f"one that starts with id {records.ids[0][:80]!r}"
+        message = f"{self.endpoint.url} does not take {count} of a batch of {len(records.ids)} records: {names}: {last.reason}"
+        if last.status in (400, 413, 422):
+            raise InvalidDataError(message, ids=refused or list(records.ids[:NAMED_RECORDS]))
+        raise PartialError(f"{message}. Look at the server's log; the same task again continues.", ids=refused or list(records.ids[:NAMED_RECORDS]))
 
     def _write_halves(self, collection_id: str, verb: str, records: RecordColumns) -> None:
         middle = len(records.ids) // 2

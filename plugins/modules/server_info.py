@@ -164,7 +164,7 @@ traps:
       sample:
         - chunk-0017
     count:
-      description: How many records have it.
+      description: How many records have it. 0 where it is the collection as a whole.
       type: int
       returned: success
       sample: 1

@@ -12,9 +12,11 @@ from typing import Any, Iterator, Sequence
 
 from .._libraries import np
 from .._progress import Progress
+from .._records.collection_name import collection_name_fault
 from .._records.held_values import canonical_metadata, problems
 from .._records.live import LiveCollection
 from .._records.record_batch import RecordBatch
+from .._records.spec_translation import SPACE_KEY
 from .._server.capabilities import CHROMA_1_5
 
 ERROR, WARNING = "error", "warning"
@@ -41,6 +43,8 @@ def find_traps(collections: Sequence[LiveCollection], progress: Progress) -> lis
     """Read everything once; the traps by collection and kind."""
     found: dict[tuple[str, str], Trap] = {}
     for collection in collections:
+        for trap, severity, advice in _collection_traps(collection):
+            found[collection.name, trap] = Trap(trap, collection.name, severity, advice)
         for batch in collection.batches():
             for row, trap, severity, advice in _batch_traps(batch):
                 entry = found.setdefault((collection.name, trap), Trap(trap, collection.name, severity, advice))
@@ -49,6 +53,32 @@ def find_traps(collections: Sequence[LiveCollection], progress: Progress) -> lis
                     entry.ids.append(batch.ids[row])
             progress.advance(len(batch))
     return [found[key] for key in sorted(found)]
+
+
+def _collection_traps(collection: LiveCollection) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with a collection as a whole."""
+    fault = collection_name_fault(collection.name)
+    if fault:
+        yield "refused_name", ERROR, f"The name {fault} for Chroma 1.x. Send its records to another name by a route."
+    stored = collection.stored
+    configured = ((stored.configuration or {}).get("hnsw") or {}).get("space") if collection.server.capabilities.configuration else None
+    declared = configured or (stored.metadata or {}).get(SPACE_KEY) or "l2"
+    if declared != collection.spec.space:
+        yield "hidden_distance", WARNING, (
+            f"The server says {declared}, but ranks by {collection.spec.space}, as happens when the metadata is replaced. "
+            f"A migration keeps {collection.spec.space}."
+        )
+    if purges_unsaved_vectors(collection.server.version):
+        yield "purged_vectors", WARNING, (
+            f"Chroma {collection.server.version} may have purged vectors from its log before they were saved. See whether missing_embedding is reported, "
+            "and embed such records again; 0.5.13 mended it."
+        )
+
+
+def purges_unsaved_vectors(version: str) -> bool:
+    """Whether this release cleans its write-ahead log too early: 0.5.5 to 0.5.12."""
+    numbers = version.split(".")
+    return len(numbers) == 3 and numbers[:2] == ["0", "5"] and numbers[2].isdigit() and 5 <= int(numbers[2]) <= 12
 
 
 def _batch_traps(batch: RecordBatch) -> Iterator[tuple[int, str, str, str]]:

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -206,8 +207,7 @@ class Playbook:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         cut_connections()
-        for socket in (Path(os.environ["LAB_DIR"]) / "cp").iterdir():
-            socket.unlink()
+        os.environ["ANSIBLE_SSH_CONTROL_PATH_DIR"] = tempfile.mkdtemp(prefix="cp", dir=os.environ["LAB_DIR"])
 
     def output(self) -> str:
         return self.log.read_text()

@@ -2,7 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Real servers and whole playbooks. In a slice, BUDGET_SECONDS and SLICE_SEED choose what is run: the runbook first, then the
+other files in the order that the seed draws, and nothing new is begun when two thirds of the time are over."""
+
 from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
 
 from tests.support.fixtures import (
     _shared_source_proxy,
@@ -29,3 +38,21 @@ __all__ = [
     "target_proxy",
     "target_server",
 ]
+
+STARTED = time.monotonic()
+BUDGET = float(os.environ.get("BUDGET_SECONDS") or 0)
+FIRST = "test_runbook.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seed = os.environ.get("SLICE_SEED")
+    if seed is not None:
+        names = sorted({item.path.name for item in items})
+        random.Random(seed).shuffle(names)
+        names.sort(key=lambda name: name != FIRST)
+        items.sort(key=lambda item: names.index(item.path.name))
+
+
+def pytest_runtest_setup() -> None:
+    if BUDGET and time.monotonic() - STARTED > BUDGET * 2 / 3:
+        pytest.skip("Left out of this slice, whose time is nearly over: make test-playbooks")

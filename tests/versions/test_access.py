@@ -24,7 +24,8 @@ from tests.support.server_versions import CURRENT, environment
 from tests.support.tls_proxy import Authority, TlsProxy
 from tests.support.trap_data import CollectionData
 
-TOKEN, USER, PASSWORD = "a-long-token", "admin", "p\u00e4ss:word"
+# No colon: 0.4.24 splits name and password at every one.
+TOKEN, USER, PASSWORD = "a-long-token", "admin", "p\u00e4ss word"
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def check(result: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("space", ["l2", "cosine"])
-def test_what_was_written_since_the_last_pass_is_no_fault(case: Case, space: str) -> None:
+def test_what_was_written_since_the_last_pass_is_no_fault(case: Case, space: str, capsys: pytest.CaptureFixture[str]) -> None:
     collection = filled(case, space)
     write_on(case.source, collection)
     result = case.validate(state_directory=str(case.state))
@@ -49,7 +49,8 @@ def test_what_was_written_since_the_last_pass_is_no_fault(case: Case, space: str
     assert result["data_loss_percent"] == 0
     assert check(result, "records")["details"]["late"] == 6
     assert check(result, "counts")["status"] == "passed"
-    assert "6 records were written to the source" in str(result["warnings"])
+    # Ansible shows a warning at once where a test before this one has loaded its display, and otherwise returns it.
+    assert "6 records were written to the source" in str(result.get("warnings")) + capsys.readouterr().err
 
     strict = case.validate()
     assert strict["decision"] == "no_go"

@@ -154,7 +154,11 @@ def test_a_full_disk_is_waited_for_and_then_stops_it_resumably(filled: Case, imp
 def test_records_that_the_server_does_not_take_are_found_and_named(status: int, failure_class: str, filled: Case, target_proxy: CountingProxy) -> None:
     filled.through(target=target_proxy)
     bad = ("r0123", "r0124", "r0177")
-    target_proxy.faults = [Fault("status", lambda seen: writes_records(seen) and any(b'"%s"' % name.encode() in seen.body for name in bad), times=None, status=status)]
+
+    def refused(seen: Seen) -> bool:
+        return writes_records(seen) and any(b'"%s"' % name.encode() in seen.body for name in bad)
+
+    target_proxy.faults = [Fault("status", refused, times=None, status=status)]
     result = filled.migrate(fails=True, batch_size=BATCH)
     assert result["failure_class"] == failure_class, result["msg"]
     assert sorted(result["ids"]) == sorted(bad)

@@ -179,8 +179,6 @@ class Stage:
         assert writer.side == side
 
 
-
-
 class Playbook:
     """ansible-playbook at work, which can be killed as its machine can."""
 

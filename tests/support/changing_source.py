@@ -21,7 +21,7 @@ WRITTEN_IN_A_ROUND = 10
 
 
 def record(generator: random.Random, record_id: str, kind: str = "plain") -> Record:
-    vector = np.array([generator.uniform(-1, 1) for _ in range(DIMENSION)], dtype="<f4")
+    vector = np.array([generator.uniform(-1, 1) for _number in range(DIMENSION)], dtype="<f4")
     return Record(record_id, vector, f"text {generator.random()}", {"kind": kind, "n": generator.randrange(1000)})
 
 
@@ -36,7 +36,7 @@ def write_somehow(source: RawChroma, name: str, generator: random.Random, round_
     collection = str(source.collection(name)["id"])
     ids = sorted(source.records(collection))
     generator.shuffle(ids)
-    document, metadata, vector, whole, deleted, away, kept = (ids.pop() for _ in range(7))
+    document, metadata, vector, whole, deleted, away, kept = (ids.pop() for _id in range(7))
     source.update(collection, ids=[document], documents=[f"changed in round {round_}"])
     source.update(collection, ids=[metadata], metadatas=[{"kind": "other", "round": round_}])
     source.update(collection, ids=[vector], embeddings=[[float(n + round_) for n in range(DIMENSION)]])

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
@@ -43,6 +44,14 @@ class Endpoint:
     def identity(self) -> str:
         """Names the database without a secret: two endpoints with one identity are the same database."""
         return f"{self.url} {self.tenant}/{self.database}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, longest first, also in the form in which it is sent."""
+        found = {self.token, self.password, *(self.headers or {}).values()}
+        if self.username and self.password:
+            found.add(base64.b64encode(f"{self.username}:{self.password}".encode()).decode("ascii"))
+        return tuple(sorted((secret for secret in found if secret), key=len, reverse=True))
 
 
 def parse_endpoint(options: Mapping[str, Any]) -> Endpoint:

@@ -71,7 +71,7 @@ class Forks:
         )
 
     def run(self, module: str, options: Mapping[str, Any], check: bool = False, **how: Any) -> Run:
-        """`how`: at, action, errors (see injected.py), uid, largest_file, clock_shift."""
+        """`how`: at, action (see injected.py), uid, umask, largest_file, clock_shift, environment, patience; points: name every step."""
         self.start(module, options, check, **how)
         return self.wait()
 
@@ -115,6 +115,7 @@ class Forks:
 
 
 def main() -> None:
+    import codecs
     import importlib
 
     loaded = {name: importlib.import_module("ansible_collections.infrafabric.chromadb.plugins.modules." + name) for name in MODULES}
@@ -123,6 +124,8 @@ def main() -> None:
 
     # What is imported late, when it is first used, is imported now: a fork would do it every time.
     requests.Session().close()
+    for encoding in ("ascii", "idna", "latin-1"):
+        codecs.lookup(encoding)
     assert ansible.module_utils.testing is not None
     for line in sys.stdin:
         job = json.loads(line)
@@ -203,6 +206,10 @@ def _limit(job: dict[str, Any]) -> None:
 
     if job.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], job["largest_file"]))
+    if "patience" in job:
+        for name in ("migrate", "rollback"):
+            operation = sys.modules["ansible_collections.infrafabric.chromadb.plugins.module_utils._operations." + name]
+            operation.PATIENCE_SECONDS = job["patience"]  # type: ignore[attr-defined]
     if job.get("clock_shift"):
         _shift_clock(float(job["clock_shift"]))
     for name, value in (job.get("environment") or {}).items():

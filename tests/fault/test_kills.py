@@ -33,7 +33,7 @@ def test_killed(name: str, action: str, scenarios: Scenarios, forks: Forks, tall
     points = [point for point in whole.points if point.kind in (WRITE, SEND)][tally.seed % STRIDE :: STRIDE]
     if action == "kill":
         points = sorted([*points, *(point for point in whole.points if point.kind not in (WRITE, SEND))], key=lambda point: point.number)
-    for point in tally.chosen(points):
+    for point in tally.chosen(points, at_least=3):
         attempt = scenario.attempt()
         run = forks.run(attempt.module, attempt.options, at=point.number, action=action)
         found = attempt.dead()

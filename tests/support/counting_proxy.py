@@ -16,6 +16,7 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -75,7 +76,11 @@ class Fault:
                  eaten      the server does the work, the answer is lost and the connection closed
                  reset      TCP reset after `after_bytes` of the answer's body
                  truncated  an orderly end after `after_bytes` of a body that was announced longer
-                 status     answers `status` itself, `retry_after` seconds in the header where given
+                 corrupted  the answer's body has a byte that no JSON can have
+                 corrupted-request  the server gets one digit or letter of the request's body as another one
+                 rewritten  the answer's body is what `rewrite` makes of it, with the headers of `headers`
+                 status     answers `status` itself, `retry_after` seconds in the header where given; the body is what `rewrite`
+                            makes of the request's headers, where given
     skip, times  the first `skip` matching requests pass; then it acts `times` times (None: always)
     """
 
@@ -87,6 +92,8 @@ class Fault:
     after_bytes: int = 0
     status: int = 503
     retry_after: Optional[int] = None
+    rewrite: Optional[Callable[[bytes], bytes]] = None
+    headers: tuple[tuple[str, str], ...] = ()
     acted: int = 0
 
     def takes(self, seen: Seen) -> bool:
@@ -102,19 +109,23 @@ class Fault:
 class CountingProxy:
     """Between a client and one server. `requests` holds what passed since the last `reset`."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, tls: Optional[ssl.SSLContext] = None) -> None:
         parts = urlsplit(upstream)
         self.upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
         self.requests: list[Seen] = []
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
         self._server = _ProxyServer(self)
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return "http://127.0.0.1:%d" % self._server.server_address[1]
+        return "%s://127.0.0.1:%d" % (self._scheme, self._server.server_address[1])
 
     @property
     def reads(self) -> list[Seen]:
@@ -157,6 +168,14 @@ class CountingProxy:
         with self.lock:
             self.requests.append(seen)
             return [fault for fault in self.faults if fault.takes(seen)]
+
+
+def _with_another_letter(body: bytes) -> bytes:
+    """The last letter or digit in the second half of the body is another one; it stays the JSON that it was."""
+    for place in range(len(body) - 1, len(body) // 2, -1):
+        if body[place : place + 1].isdigit():
+            return body[:place] + (b"7" if body[place : place + 1] != b"7" else b"3") + body[place + 1 :]
+    return body
 
 
 class _ProxyServer(ThreadingHTTPServer):
@@ -206,7 +225,10 @@ class _Handler(BaseHTTPRequestHandler):
             elif fault.kind == "status":
                 extra = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
                 seen.status = fault.status
-                return self._answer(fault.status, [("Content-Type", "application/json"), *extra.items()], b'{"error":"fault"}')
+                text = b'{"error":"fault"}' if fault.rewrite is None else fault.rewrite(str(self.headers).encode())
+                return self._answer(fault.status, [("Content-Type", "application/json"), *extra.items(), *fault.headers], text)
+            elif fault.kind == "corrupted-request":
+                body = _with_another_letter(body)
         status, headers, answer = self._forward(body)
         for fault in faults:
             if fault.kind == "eaten":
@@ -214,6 +236,11 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.kind in ("reset", "truncated"):
                 self._answer(status, headers, answer[: fault.after_bytes], announced=len(answer))
                 return self._hang_up(reset=fault.kind == "reset")
+            if fault.kind == "corrupted":
+                answer = answer[: len(answer) // 2] + b"\x00" + answer[len(answer) // 2 + 1 :]
+            if fault.kind == "rewritten" and fault.rewrite is not None:
+                answer = fault.rewrite(answer)
+                headers = [*headers, *fault.headers]
         seen.status = status
         self._answer(status, headers, answer)
 

@@ -196,8 +196,13 @@ class Restoration:
 
     def _swap(self) -> None:
         built = self._built
+        wanted = self.records.spec.renamed(self._beside)
+        if built is not None and spec_differences(wanted, LiveCollection(self.server, built).spec, self.server.capabilities):
+            # What an earlier run left there was made otherwise.
+            remove(self.server, built)
+            built = None
         if built is None:
-            built = create(self.server, self.records.spec.renamed(self._beside))
+            built = create(self.server, wanted)
         self._reconcile(LiveCollection(self.server, built), fresh=True)
         if self._stored is not None:
             self.server.modify_collection(self._stored.id, name=self._aside)

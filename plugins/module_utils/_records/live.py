@@ -305,7 +305,10 @@ class LiveCollection:
                 raise IntegrityError(f"{self.server.endpoint.url} answers {len(values)} {name} for {len(ids)} ids of collection {self.name!r}.")
             columns[name] = list(values) if values is not None else [None] * len(ids)
         if vectors:
-            embeddings, embedded = _vectors(answer.get("embeddings"), self.stored.dimension or 0)
+            try:
+                embeddings, embedded = _vectors(answer.get("embeddings"), self.stored.dimension or 0)
+            except (TypeError, ValueError):
+                raise IntegrityError(f"{self.server.endpoint.url} answers vectors of collection {self.name!r} that are not numbers.") from None
         else:
             embeddings, embedded = np.zeros((len(ids), 0), dtype="<f4"), None
         return RecordBatch(ids, embeddings, columns["documents"], columns["uris"], columns["metadatas"], embedded)

@@ -119,7 +119,7 @@ class HttpClient:
     ) -> Any:
         status = response.status_code
         if status >= 400:
-            reason = _server_words(content)
+            reason = self._without_secrets(_server_words(content))
             where = f"{self.endpoint.url} answered {status} to {method} {path}: {reason}"
             if status in BUSY_STATUS:
                 raise _BusyError(where, status, reason, write, response.headers.get("Retry-After"))
@@ -136,6 +136,12 @@ class HttpClient:
             return decode(content)
         except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{self.endpoint.url}: the answer to {method} {path} is no readable JSON ({type(error).__name__}).") from None
+
+    def _without_secrets(self, text: str) -> str:
+        """A server may repeat what it was sent; what it says goes into messages, and from there into logs."""
+        for secret in self.endpoint.secrets:
+            text = text.replace(secret, "********")
+        return text
 
 
 class _BusyError(Exception):
@@ -177,6 +183,9 @@ def quoted(name: str) -> str:
 
 
 def _read(response: requests.Response, url: str) -> bytes:
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        # None was asked for, and a small answer could grow to any size.
+        raise IntegrityError(f"{url}: the answer is compressed, although that was not asked for. Look at the proxy in front of the server.")
     chunks = []
     size = 0
     for chunk in response.iter_content(CHUNK_BYTES):

@@ -99,7 +99,8 @@ def _limited(capabilities: Capabilities, limits: dict[str, Any]) -> Capabilities
 def _optional(http: HttpClient, path: str) -> Optional[dict[str, Any]]:
     try:
         answer = http.call("GET", path)
-    except StatusError:
+    except StatusError as error:
+        _require_an_answer(error)
         return None
     return answer if isinstance(answer, dict) else None
 
@@ -108,8 +109,15 @@ def _gone(http: HttpClient, path: str) -> bool:
     try:
         http.call("GET", path)
     except StatusError as error:
+        _require_an_answer(error)
         return error.status in (404, 405, 410)
     return False
+
+
+def _require_an_answer(error: StatusError) -> None:
+    """A server that fails for a moment must not be taken for one of another release, which holds less."""
+    if error.status >= 500:
+        raise error
 
 
 def _require(http: HttpClient, path: str, what: str) -> None:

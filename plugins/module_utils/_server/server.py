@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from .._endpoint import Endpoint
-from .._errors import InvalidDataError, PartialError
+from .._errors import IntegrityError, InvalidDataError, PartialError
 from .answers import decode_records
 from .capabilities import Capabilities
 from .http import HttpClient, StatusError
@@ -29,6 +29,11 @@ COLLECTIONS_PAGE = 500
 # How many records of a refused batch are named at most, and how many requests may be spent on finding them.
 NAMED_RECORDS = 10
 NARROWING_REQUESTS = 100
+RECORD_TYPES: dict[str, set[type]] = {
+    "documents": {str, type(None)},
+    "uris": {str, type(None)},
+    "metadatas": {dict, type(None)},
+}
 
 
 @dataclass(frozen=True)
@@ -116,11 +121,14 @@ class Server(ABC):
         offset = 0
         while True:
             page = self.http.call("GET", f"{self._collections_path()}{scope}{joint}limit={COLLECTIONS_PAGE}&offset={offset}")
+            if not isinstance(page, list):
+                raise self._nonsense("a list of collections", page)
+            known = len(found)
             for entry in page:
-                collection = _stored(entry)
+                collection = self._stored(entry)
                 found[collection.name] = collection
             # Servers before 0.4 ignore limit and offset and answer with everything each time.
-            if len(page) != COLLECTIONS_PAGE:
+            if len(page) != COLLECTIONS_PAGE or len(found) == known:
                 break
             offset += len(page)
         return [found[name] for name in sorted(found)]
@@ -138,7 +146,7 @@ class Server(ABC):
         """Create a collection; one of that name must not exist."""
         body = self._creation(name, metadata, configuration, schema)
         try:
-            return _stored(self.http.call("POST", self._collections_path() + self._scope(), body, write=True))
+            return self._stored(self.http.call("POST", self._collections_path() + self._scope(), body, write=True))
         except StatusError as error:
             if error.status in (400, 422):
                 raise InvalidDataError(f"{self.endpoint.url} refuses the collection {name!r}: {error.reason}") from None
@@ -162,7 +170,10 @@ class Server(ABC):
         self.http.call("PUT", f"{self._items_path()}/{collection_id}", body, write=True)
 
     def count(self, collection_id: str) -> int:
-        return int(self.http.call("GET", f"{self._items_path()}/{collection_id}/count"))
+        answer = self.http.call("GET", f"{self._items_path()}/{collection_id}/count")
+        if not isinstance(answer, int) or isinstance(answer, bool) or answer < 0:
+            raise self._nonsense("a number of records", answer)
+        return answer
 
     def get(
         self,
@@ -182,7 +193,15 @@ class Server(ABC):
         if limit is not None:
             body["limit"] = limit
             body["offset"] = offset or 0
-        answer: dict[str, Any] = self.http.call("POST", f"{self._items_path()}/{collection_id}/get", body, decode=decode_records)
+        answer = self.http.call("POST", f"{self._items_path()}/{collection_id}/get", body, decode=decode_records)
+        if not isinstance(answer, dict) or not _consists_of(answer.get("ids"), {str}):
+            raise self._nonsense("records", answer)
+        for name, types in RECORD_TYPES.items():
+            if answer.get(name) is not None and not _consists_of(answer[name], types):
+                raise self._nonsense(f"{name} of records", answer[name])
+        vectors = answer.get("embeddings")
+        if isinstance(vectors, (str, dict, int, float)) or (isinstance(vectors, list) and not _consists_of(vectors, {list, type(None)})):
+            raise self._nonsense("embeddings of records", vectors)
         return answer
 
     def upsert(self, collection_id: str, records: RecordColumns) -> None:
@@ -260,6 +279,23 @@ class Server(ABC):
             body["uris"] = list(records.uris)
         return json.dumps(body, separators=(",", ":")).encode("ascii")
 
+    def _stored(self, entry: Any) -> StoredCollection:
+        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or not isinstance(entry.get("name"), str):
+            raise self._nonsense("a collection", entry)
+        configuration = entry.get("configuration_json") or entry.get("configuration")
+        for value in (entry.get("metadata"), configuration, entry.get("schema")):
+            if not isinstance(value, (dict, type(None))):
+                raise self._nonsense("a collection", entry)
+        if not isinstance(entry.get("dimension"), (int, type(None))):
+            raise self._nonsense("a collection", entry)
+        return StoredCollection(entry["id"], entry["name"], entry.get("metadata"), configuration, entry.get("schema"), entry.get("dimension"))
+
+    def _nonsense(self, what: str, answer: Any) -> IntegrityError:
+        shown = json.dumps(answer, default=str)[:100]
+        return IntegrityError(
+            f"{self.endpoint.url} was asked for {what}, and answered {shown}, which cannot be that. Look at the server and at what is in front of it."
+        )
+
     def delete(self, collection_id: str, ids: Sequence[str]) -> None:
         """Delete records by id; unknown ids are not an error."""
         self.http.call("POST", f"{self._items_path()}/{collection_id}/delete", {"ids": list(ids)}, write=True)
@@ -271,12 +307,6 @@ class Server(ABC):
         return answer
 
 
-def _stored(entry: dict[str, Any]) -> StoredCollection:
-    return StoredCollection(
-        id=str(entry["id"]),
-        name=entry["name"],
-        metadata=entry.get("metadata"),
-        configuration=entry.get("configuration_json") or entry.get("configuration"),
-        schema=entry.get("schema"),
-        dimension=entry.get("dimension"),
-    )
+def _consists_of(values: Any, types: set[type]) -> bool:
+    """Whether it is a list with nothing but values of these types."""
+    return isinstance(values, list) and set(map(type, values)) <= types

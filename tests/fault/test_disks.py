@@ -1,0 +1,120 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Disks that are full, broken, read-only or denied, and files that may not grow: the run fails as `disk`, harms nothing, and goes on later."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from tests.support.run_module import CHECKOUT
+
+from . import oracle
+from .conftest import Tally
+from .forks import Forks, Run
+from .injected import FSYNC, MKDIR, RENAME, UNLINK, WRITE
+from .scenarios import Attempt, Scenarios
+
+NAMES = ("snapshot", "migrate", "catch-up", "rollback", "swap", "prune")
+AFFECTED = {"ENOSPC": (WRITE, MKDIR, RENAME), "EIO": (WRITE, FSYNC), "EACCES": (RENAME, UNLINK, MKDIR)}
+NOBODY = 65534
+
+
+def judged(attempt: Attempt, run: Run, forks: Forks) -> list[str]:
+    """What is wrong after a run on a bad disk, and after the one on a good disk that follows it."""
+    found = attempt.dead()
+    if run.result is None:
+        found.append("it gave no result: %s" % run.output[-300:])
+    elif run.failed and run.failure_class != "disk":
+        found.append("it failed as %s: %s" % (run.failure_class, run.message))
+    elif run.failed and "Traceback" in run.output:
+        found.append("it failed with a traceback")
+    again = forks.run(attempt.module, attempt.options)
+    if again.failed:
+        found.append("the second run failed: %s" % again.message)
+    return found + attempt.converged()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("error", list(AFFECTED))
+def test_disk_error(name: str, error: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    scenario = scenarios.all[name]
+    attempt = scenario.attempt()
+    points = forks.run(attempt.module, attempt.options, points=True).points
+    # What Ansible itself does with its own temporary directory is not the product's.
+    points = [point for point in points if point.kind in AFFECTED[error] and "ansible" not in point.what]
+    for point in tally.chosen(points):
+        attempt = scenario.attempt()
+        run = forks.run(attempt.module, attempt.options, at=point.number, action=error)
+        tally.point(error, point, judged(attempt, run, forks))
+
+
+@pytest.mark.parametrize("name", ["snapshot", "rollback"])
+def test_files_may_not_grow(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    """RLIMIT_FSIZE: the kernel itself says EFBIG, in the middle of a write."""
+    for size in tally.chosen([100, 700, 1000, 2000, 3000, 5000]):
+        attempt = scenarios.all[name].attempt()
+        run = forks.run(attempt.module, attempt.options, largest_file=size)
+        found = judged(attempt, run, forks)
+        if not run.failed:
+            found.append("it succeeded")
+        tally.point("EFBIG", "%d bytes" % size, found)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir(mode=0o700)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k,mode=0700", "tmpfs", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("no right to mount a small file system: %s" % mounted.stderr.decode().strip())
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk: Path, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    attempt = scenarios.all["snapshot"].attempt()
+    attempt.store = small_disk
+    options = {**attempt.options, "directory": str(small_disk)}
+    (small_disk / "ballast").write_bytes(b"x" * (20 << 10))
+    (small_disk / "ballast").chmod(0o600)
+    run = forks.run("snapshot", options)
+    found = oracle.store_violations(small_disk) + oracle.leftovers(small_disk)
+    if not run.failed or run.failure_class != "disk":
+        found.append("not refused as disk: %s %s" % (run.failure_class, run.message))
+    tally.point("full", "48 KiB", found)
+    (small_disk / "ballast").unlink()
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    assert not forks.run("snapshot", options).failed
+    tally.point("full", "after room was made", attempt.converged())
+
+
+@pytest.mark.parametrize("name", ["snapshot", "rollback", "migrate"])
+def test_a_read_only_disk(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    """EROFS from the first step that changes anything on."""
+    attempt = scenarios.all[name].attempt()
+    run = forks.run(attempt.module, attempt.options, points=True)
+    first = next(point.number for point in run.points if point.kind in (MKDIR, WRITE) and "ansible" not in point.what)
+    attempt = scenarios.all[name].attempt()
+    run = forks.run(attempt.module, attempt.options, at=first, action="EROFS")
+    found = [] if run.failed and run.failure_class == "disk" else ["not refused as disk: %s" % run.message]
+    found += oracle.equality_violations(attempt.old, attempt.contents())
+    tally.point("EROFS", name, found + judged(attempt, run, forks))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("name", ["snapshot", "rollback", "migrate"])
+def test_a_denied_directory(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    """Another user, who may neither read nor write it; modes bind them, unlike root."""
+    assert CHECKOUT.exists()
+    attempt = scenarios.all[name].attempt()
+    run = forks.run(attempt.module, attempt.options, uid=NOBODY)
+    found = [] if run.failed and run.failure_class == "disk" else ["not refused as disk: %s %s" % (run.failure_class, run.message)]
+    found += oracle.equality_violations(attempt.old, attempt.contents())
+    tally.point("denied", name, found + judged(attempt, run, forks))

@@ -1,0 +1,144 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers that answer with nonsense: too much, too deep, the wrong shape, the same page for ever. The message names the server, nothing is made of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from typing import Any, Callable
+
+import pytest
+
+from tests.support import trap_data
+from tests.support.case import Case
+from tests.support.counting_proxy import CountingProxy, Fault, Seen
+from tests.support.raw import Record
+from tests.support.trap_data import CollectionData
+
+RECORDS = [Record("r%02d" % n, row, "text %d" % n, {"n": n}) for n, row in enumerate(trap_data.vectors(12))]
+Changed = Callable[[dict[str, Any]], Any]
+
+
+def listing(seen: Seen) -> bool:
+    return seen.method == "GET" and seen.path.endswith("/collections")
+
+
+def reading(seen: Seen) -> bool:
+    return seen.path.endswith("/get") and b"embeddings" in seen.body
+
+
+def naming(seen: Seen) -> bool:
+    return seen.path.endswith("/get") and b"embeddings" not in seen.body
+
+
+def counting(seen: Seen) -> bool:
+    return seen.path.endswith("/count")
+
+
+def changed(change: Changed) -> Callable[[bytes], bytes]:
+    """A JSON answer after a change."""
+    return lambda body: json.dumps(change(json.loads(body))).encode()
+
+
+def constant(body: bytes) -> Callable[[bytes], bytes]:
+    return lambda _body: body
+
+
+# Always a full page, always the same one.
+MANY = json.dumps([{"name": "same-%d" % n, "id": "%032d" % n} for n in range(500)]).encode()
+
+
+def column(name: str, value: Any) -> Callable[[bytes], bytes]:
+    return changed(lambda answer: {**answer, name: value(answer) if callable(value) else value})
+
+
+NONSENSE: dict[str, tuple[Callable[[Seen], bool], Callable[[bytes], bytes]]] = {
+    "collections: an object": (listing, constant(b'{"collections": []}')),
+    "collections: null": (listing, constant(b"null")),
+    "collections: texts": (listing, constant(b'["things"]')),
+    "collections: no name": (listing, constant(b'[{"id": "x"}]')),
+    "collections: a number as name": (listing, constant(b'[{"id": "x", "name": 5}]')),
+    "collections: metadata a list": (listing, changed(lambda page: [{**page[0], "metadata": []}])),
+    "collections: dimension a text": (listing, changed(lambda page: [{**page[0], "dimension": "8"}])),
+    "deep": (listing, constant(b"[" * 200_000 + b"]" * 200_000)),
+    "not JSON": (listing, constant(b"<html>")),
+    "cut off": (listing, lambda body: body[:-3]),
+    "ids: null": (naming, column("ids", None)),
+    "ids: numbers": (naming, column("ids", [1, 2, 3])),
+    "ids: an object": (naming, constant(b"[]")),
+    "documents: numbers": (reading, column("documents", lambda answer: [1] * len(answer["ids"]))),
+    "documents: too few": (reading, column("documents", lambda answer: (answer["documents"] or [])[1:])),
+    "metadata: texts": (reading, column("metadatas", lambda answer: ["x"] * len(answer["ids"]))),
+    "uris: objects": (reading, column("uris", lambda answer: [{}] * len(answer["ids"]))),
+    "embeddings: a text": (reading, column("embeddings", "many")),
+    "embeddings: texts": (reading, column("embeddings", lambda answer: ["x"] * len(answer["ids"]))),
+    "embeddings: rows of texts": (reading, column("embeddings", lambda answer: [["x"] * 8] * len(answer["ids"]))),
+    "count: a text": (counting, constant(b'"many"')),
+    "count: null": (counting, constant(b"null")),
+    "count: negative": (counting, constant(b"-1")),
+}
+
+
+@pytest.mark.parametrize("module", ["snapshot", "migrate"])
+@pytest.mark.parametrize("name", list(NONSENSE))
+def test_nonsense(name: str, module: str, case: Case, source_proxy: CountingProxy, target_proxy: CountingProxy) -> None:
+    for place in (case.source, case.target):
+        trap_data.write(place, CollectionData("things", RECORDS))
+    when, rewrite = NONSENSE[name]
+    proxy = source_proxy if module == "migrate" else target_proxy
+    proxy.faults.append(Fault("rewritten", when, times=None, rewrite=rewrite))
+    before = case.target.contents()
+    case.through(source_proxy, target_proxy)
+    if module == "migrate" and when is counting:
+        pytest.skip("a migration without a survey asks for no count")
+    result = case.migrate(fails=True) if module == "migrate" else case.snapshot(fails=True)
+    assert result["failure_class"] in ("integrity", "drift"), result["msg"]
+    assert "unexpectedly" not in result["msg"], result["msg"]
+    assert proxy.url in result["msg"] or "things" in result["msg"]
+    assert sorted(os.listdir(case.store / "manifests")) == [] if (case.store / "manifests").exists() else True
+    assert before.keys() == case.target.contents().keys()
+
+
+def test_the_same_page_for_ever(case: Case, target_proxy: CountingProxy) -> None:
+    """A full page each time makes the reader ask for the next one; it stops when nothing new comes."""
+    trap_data.write(case.target, CollectionData("things", RECORDS))
+    target_proxy.faults.append(Fault("rewritten", listing, times=None, rewrite=constant(MANY)))
+    case.through(None, target_proxy).snapshot(check=True, fails=True)
+    assert len([seen for seen in target_proxy.requests if listing(seen)]) <= 3
+
+
+def test_an_answer_that_is_compressed_unasked(case: Case, target_proxy: CountingProxy) -> None:
+    """A small answer could become any size."""
+    trap_data.write(case.target, CollectionData("things", RECORDS))
+    bomb = gzip.compress(b"[" + b" " * 50_000_000 + b"]")
+    fault = Fault("rewritten", listing, times=None, rewrite=constant(bomb), headers=(("Content-Encoding", "gzip"),))
+    target_proxy.faults.append(fault)
+    result = case.through(None, target_proxy).snapshot(fails=True)
+    assert result["failure_class"] == "integrity"
+    assert "compressed" in result["msg"]
+
+
+def test_an_answer_without_end(case: Case, target_proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is a gigabyte; here it is lowered, so that the test need not send one."""
+    from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import http
+
+    trap_data.write(case.target, CollectionData("things", RECORDS))
+    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 5_000_000)
+    monkeypatch.setattr(http, "CHUNK_BYTES", 1 << 16)
+    target_proxy.faults.append(Fault("rewritten", listing, times=None, rewrite=constant(b"[" + b"0," * 10_000_000)))
+    result = case.through(None, target_proxy).snapshot(fails=True)
+    assert result["failure_class"] == "integrity"
+    assert "larger than" in result["msg"]
+
+
+def test_headers_without_end(case: Case, target_proxy: CountingProxy) -> None:
+    trap_data.write(case.target, CollectionData("things", RECORDS))
+    headers = tuple(("X-Filler-%d" % n, "x" * 60_000) for n in range(150))
+    target_proxy.faults.append(Fault("rewritten", listing, times=None, rewrite=lambda body: body, headers=headers))
+    result = case.through(None, target_proxy).snapshot(fails=True, retries=1)
+    assert result["failure_class"] == "unreachable", result["msg"]
+    assert len(result["msg"]) < 1000

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""TLS over real sockets: what cannot be trusted gets no request, and so no token; redirects are never followed."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.support.chroma_server import ChromaServer
+from tests.support.counting_proxy import CountingProxy, Fault, every_request
+from tests.support.raw import RawChroma
+from tests.support.run_module import run_module
+
+TOKEN = "token-that-must-not-travel"
+NOW = datetime.datetime.now(datetime.timezone.utc)
+DAY = datetime.timedelta(days=1)
+
+
+class Authority:
+    """Signs certificates, in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
+        self.certificate = self._sign(self.name, self.key, [x509.DNSName("tests")], NOW - DAY, NOW + DAY, authority=True)
+        self.path = directory / "ca.pem"
+        self.path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+
+    def server(self, label: str, names: list[x509.GeneralName], begin: datetime.datetime, end: datetime.datetime, own: bool = False) -> ssl.SSLContext:
+        """A server's TLS; `own`: the certificate is signed by itself."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, label)])
+        certificate = self._sign(subject, key, names, begin, end, own=own)
+        path = self.directory / (label + ".pem")
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        return context
+
+    def _sign(self, subject: x509.Name, key: Any, names: Any, begin: Any, end: Any, authority: bool = False, own: bool = False) -> x509.Certificate:
+        signer: Optional[Any] = key if own or authority else self.key
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject if own else self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin)
+            .not_valid_after(end)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        assert signer is not None
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        return builder.sign(signer, hashes.SHA256())
+
+
+LOOPBACK: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def doors(authority: Authority, target_server: ChromaServer) -> Iterator[dict[str, CountingProxy]]:
+    """One real server behind four certificates."""
+    contexts = {
+        "good": authority.server("good", LOOPBACK, NOW - DAY, NOW + DAY),
+        "self-signed": authority.server("self-signed", LOOPBACK, NOW - DAY, NOW + DAY, own=True),
+        "wrong host": authority.server("wrong-host", [x509.DNSName("chroma.example.com")], NOW - DAY, NOW + DAY),
+        "expired": authority.server("expired", LOOPBACK, NOW - 9 * DAY, NOW - 2 * DAY),
+    }
+    proxies = {name: CountingProxy(target_server.url, context) for name, context in contexts.items()}
+    yield proxies
+    for proxy in proxies.values():
+        proxy.close()
+
+
+def options(module: str, place: RawChroma, door: CountingProxy, directory: Path, **more: Any) -> dict[str, Any]:
+    """The module's options with this door as its server, or as its target."""
+    endpoint = {**place.endpoint, "url": door.url, "token": TOKEN, "retries": 0, **more}
+    if module in ("migrate", "validate"):
+        both: dict[str, Any] = {"source": place.fresh_database("tls").endpoint, "target": endpoint}
+        return {**both, "state_directory": str(directory)} if module == "migrate" else both
+    return {**endpoint, "directory": str(directory)} if module == "snapshot" else endpoint
+
+
+MODULES = ("server_info", "snapshot", "migrate", "validate")
+
+
+@pytest.mark.parametrize("door", ["self-signed", "wrong host", "expired"])
+@pytest.mark.parametrize("module", MODULES)
+def test_refused(module: str, door: str, doors: dict[str, CountingProxy], authority: Authority, target: RawChroma, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    proxy = doors[door]
+    proxy.reset()
+    result = run_module(module, options(module, target, proxy, tmp_path, ca_path=str(authority.path)), fails=True)
+    assert result["failure_class"] == "tls", result["msg"]
+    assert "127.0.0.1" in result["msg"]
+    assert proxy.requests == [], "nothing may be sent to somebody who is not known"
+    assert TOKEN not in str(result)
+
+
+def test_unknown_authority(doors: dict[str, CountingProxy], target: RawChroma, tmp_path: Path) -> None:
+    """Without ca_path the good certificate is nobody's."""
+    doors["good"].reset()
+    assert run_module("server_info", options("server_info", target, doors["good"], tmp_path), fails=True)["failure_class"] == "tls"
+    assert doors["good"].requests == []
+
+
+def test_trusted(doors: dict[str, CountingProxy], authority: Authority, target: RawChroma, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    for module in MODULES:
+        doors["good"].reset()
+        run_module(module, options(module, target, doors["good"], tmp_path, ca_path=str(authority.path)))
+        assert doors["good"].requests, "it must have gone this way"
+
+
+def test_not_checked_only_when_told_so(doors: dict[str, CountingProxy], target: RawChroma, tmp_path: Path) -> None:
+    for door in doors.values():
+        run_module("server_info", options("server_info", target, door, tmp_path, validate_certs=False))
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("module", MODULES)
+def test_a_redirect_takes_no_token_elsewhere(
+    module: str, status: int, target: RawChroma, target_proxy: CountingProxy, source_proxy: CountingProxy, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o700)
+    elsewhere = (("Location", source_proxy.url + "/api/v2/heartbeat"),)
+    target_proxy.faults.append(Fault("status", every_request, times=None, status=status, headers=elsewhere))
+    result = run_module(module, options(module, target, target_proxy, tmp_path), fails=True)
+    assert result["failure_class"] == "version", result["msg"]
+    assert "redirect" in result["msg"]
+    assert source_proxy.requests == []

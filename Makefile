@@ -106,10 +106,6 @@ test-molecule: setup-dev ## The Molecule scenarios, between the hosts of the lab
 test-fault: setup ## Kills at every step, full disks, broken networks, hostile servers, histories (PYTEST_ARGS="--points 4 --seed 7" for some)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/fault tests/security
 
-.PHONY: test-subject
-test-subject: setup ## The tests of one subject: SUBJECT=manifest, structure, checksum, archive, audit or integration
-	$(BIN)/python -m pytest -n auto --dist loadfile -m $(or $(SUBJECT),manifest) $(PYTEST_ARGS) tests/unit tests/integration
-
 .PHONY: test-chaos
 test-chaos: setup ## A client writes, a migration runs in the lab, something dies: 30 times (needs root; CHAOS_SEEDS="17 4" for some)
 	tests/lab/lab $(BIN)/python -m pytest -s $(PYTEST_ARGS) tests/chaos

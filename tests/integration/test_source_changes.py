@@ -20,6 +20,7 @@ from tests.support.chroma_server import ChromaServer
 from tests.support.raw import RawChroma, Record
 from tests.support.run_module import run_module
 
+MODULE_UTILS = "ansible_collections.infrafabric.chromadb.plugins.module_utils."
 SIZES = {"first": 60, "second": 40}
 
 
@@ -188,6 +189,13 @@ class TestItIsNotBelieved:
         passed = filled.migrate(changes=found["changes"])
         assert passed["compared"]["only_changes"] is False
         assert "'first'" in passed["compared"]["reason"]
+        assert filled.differences() == []
+
+    def test_a_target_that_lacks_more_than_memory_should_hold(self, filled: Case, source_server: ChromaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(MODULE_UTILS + "_operations.narrowing.MOST_LEFT", 10)
+        before = look(source_server, filled.source)
+        passed = filled.migrate(changes=look(source_server, filled.source, before["mark"])["changes"])
+        assert (passed["compared"]["only_changes"], passed["compared"]["reason"]) == (False, "more than 10 records of 'first' must be looked at")
         assert filled.differences() == []
 
     def test_a_shard(self, filled: Case, source_server: ChromaServer) -> None:

@@ -101,3 +101,11 @@ def test_a_pass_that_did_not_end_excuses_nothing(case: Case) -> None:
     assert result["decision"] == "no_go"
     assert check(result, "records")["figure"] == 6
     assert "late" not in check(result, "records")["details"]
+
+
+def test_where_most_was_written_since_nothing_is_proved(case: Case) -> None:
+    collection = filled(case, "l2")
+    case.source.update(collection, ids=[f"r{n}" for n in range(40)], documents=[f"rewritten {n}" for n in range(40)])
+    result = case.validate(state_directory=str(case.state))
+    assert result["decision"] != "go"
+    assert check(result, "records")["status"] == "not_run"

@@ -13,7 +13,7 @@ invalid ones among them), and those whose place cannot be told from the id alone
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence, Union
+from typing import Any, Iterable, Mapping, Sequence, Union
 
 from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
@@ -24,6 +24,10 @@ from .._server.server import Server
 # The sets that a target's Counterpart goes on with.
 ACTUAL, EXPECTED = "actual", "expected"
 CLAIMED, CONTESTED = "claimed", "contested"
+
+LISTED_AT_ONCE = 10_000
+# Their ids are kept in memory. Where there are more, comparing everything is hardly more work, and needs no more memory.
+MOST_LEFT = 100_000
 
 
 @dataclass
@@ -60,19 +64,30 @@ def narrow(plan: MigrationPlan, target: Server, changes: Mapping[str, Any]) -> U
     reachable = {name for source in plan.sources for name, _prefix in plan.transformation.places_of(source.name)}
     places: dict[str, IdSets] = {}
     narrowed = Narrowed(plan, {}, places)
+    listed = IdSets()
     try:
         for stored in target.list_collections():
             if stored.name in reachable:
                 places[stored.name] = IdSets()
                 places[stored.name].load(ACTUAL, LiveCollection(target, stored).id_pages())
-        listed = [(source, list(source.id_pages())) for source in plan.sources]
+        # Listed once: a record that comes between two listings would be claimed by nobody.
+        for source in plan.sources:
+            listed.load(source.name, source.id_pages())
         if plan.transformation.merged_targets:
-            for source, pages in listed:
-                _claim(plan, source, pages, places)
-        selected = [SelectedRecords(source, [*_unsettled(narrowed, source, pages, changed[source.name])]) for source, pages in listed]
+            for source in plan.sources:
+                _claim(plan, source, listed.pages(source.name, LISTED_AT_ONCE), places)
+        selected = []
+        for source in plan.sources:
+            left = _unsettled(narrowed, source, listed.pages(source.name, LISTED_AT_ONCE), changed[source.name])
+            if len(left) > MOST_LEFT:
+                narrowed.close()
+                return f"more than {MOST_LEFT} records of {source.name!r} must be looked at"
+            selected.append(SelectedRecords(source, left))
     except BaseException:
         narrowed.close()
         raise
+    finally:
+        listed.close()
     narrowed.plan = MigrationPlan(selected, plan.transformation, plan.capabilities)
     return narrowed
 
@@ -91,19 +106,18 @@ def _fault(plan: MigrationPlan, changes: Mapping[str, Any]) -> Union[str, None]:
     return None
 
 
-def _claim(plan: MigrationPlan, source: LiveCollection, pages: Sequence[Sequence[str]], places: Mapping[str, IdSets]) -> None:
+def _claim(plan: MigrationPlan, source: LiveCollection, pages: Iterable[Sequence[str]], places: Mapping[str, IdSets]) -> None:
     """Note the places that records of more than one collection could take: there, being present says nothing."""
-    for target, prefix in plan.transformation.places_of(source.name):
-        if target not in places:
-            continue
-        for page in pages:
+    forms = [(places[target], prefix) for target, prefix in plan.transformation.places_of(source.name) if target in places]
+    for page in pages:
+        for place, prefix in forms:
             ids = [prefix + record_id for record_id in page]
-            places[target].add(CONTESTED, places[target].present(CLAIMED, ids))
-            places[target].add(CLAIMED, ids)
+            place.add(CONTESTED, place.present(CLAIMED, ids))
+            place.add(CLAIMED, ids)
 
 
-def _unsettled(narrowed: Narrowed, source: LiveCollection, pages: Sequence[Sequence[str]], changed: set[str]) -> list[str]:
-    """The ids that must be looked at, in the order of the listing; the others are settled."""
+def _unsettled(narrowed: Narrowed, source: LiveCollection, pages: Iterable[Sequence[str]], changed: set[str]) -> list[str]:
+    """The ids that must be looked at, in the order of the listing, up to one too many; the others are settled."""
     left = []
     transformation = narrowed.plan.transformation
     forms = [(target, prefix) for target, prefix in transformation.places_of(source.name) if target in narrowed.places]
@@ -117,6 +131,8 @@ def _unsettled(narrowed: Narrowed, source: LiveCollection, pages: Sequence[Seque
             else:
                 target, prefix = forms[held[0]]
                 settled.setdefault(target, []).append(prefix + record_id)
+        if len(left) > MOST_LEFT:
+            return left
         for target, ids in settled.items():
             narrowed.places[target].add(EXPECTED, ids)
             counts = narrowed.settled.setdefault(target, {})

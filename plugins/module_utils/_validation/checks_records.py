@@ -11,7 +11,7 @@ import math
 from typing import Any, Optional
 
 from .census import Census
-from .check import FAILED, NOT_APPLICABLE, PASSED, RECORDS, WARNING, Check, number
+from .check import FAILED, NOT_APPLICABLE, NOT_RUN, PASSED, RECORDS, WARNING, Check, number
 
 RULES = {
     "l2": "vectors bit for bit",
@@ -67,10 +67,15 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
         words = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
         summary = f"{number(differing, 'record')} differ{'s' if differing == 1 else ''}: {words}."
         return Check(RECORDS, FAILED, float(differing), 0.0, "records", summary, details)
+    if late > compared:
+        summary = f"{number(late, 'record')} were written since the last pass of the migration, and only {compared:,} could be judged. Migrate again first."
+        return Check(RECORDS, NOT_RUN, float(late), None, "records", summary, details)
     foreign = census.total("foreign")
     if not compared and not foreign:
         return Check(RECORDS, NOT_APPLICABLE, 0.0, 0.0, "records", "There are no records to compare.", details)
     summary = f"All {number(compared, 'compared record')} equal: ids, documents, uris, typed metadata and vectors."
+    if late:
+        summary += f" {number(late, 'record')} written since the last pass were not judged."
     if foreign:
         return Check(RECORDS, WARNING, 0.0, 0.0, "records", f"{summary} {number(foreign, 'record')} in the target belong to somebody else.", details)
     return Check(RECORDS, PASSED, 0.0, 0.0, "records", summary, details)

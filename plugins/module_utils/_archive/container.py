@@ -27,7 +27,7 @@ MODIFIED = 946684800  # 2000-01-01: fixed, and late enough for GNU tar not to wa
 GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
 LAST_BLOCK = b"\x03\x00"
 TAR_END = bytes(2 * BLOCK)
-TEXT_LEVEL = 6
+TEXT_LEVEL = 4  # half the time of 6, for 5 % more bytes
 VECTOR_LEVEL = 1
 READ_AT_ONCE = 1 << 20
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Optional
 
-from .._libraries import np
+from .._libraries import np, orjson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,9 +57,20 @@ def _vectors(text: bytes) -> Optional[NDArray[np.float32]]:
     if b"[" in text or b"]" in text:
         return None
     count, rows = len(rows), []
+    with np.errstate(over="ignore"):
+        numbers = _numbers(text, count * width)
+    return None if numbers is None else numbers.reshape(count, width)
+
+
+def _numbers(text: bytes, expected: int) -> Optional[NDArray[np.float32]]:
+    """So many numbers between commas, rounded to double precision first, as JSON's numbers are; None where they are no such numbers."""
+    if orjson is not None:
+        try:
+            return np.fromiter(orjson.loads(b"[" + text + b"]"), dtype="<f4", count=expected)
+        except ValueError:
+            pass  # it takes nothing beyond double precision, where others say infinite
     try:
-        with np.errstate(over="ignore"):
-            numbers: NDArray[np.float32] = np.fromstring(text, dtype="<f4", sep=",")
+        numbers: NDArray[np.float32] = np.fromstring(text, dtype="<f4", sep=",")
     except ValueError:
         return None
-    return numbers.reshape(count, width) if len(numbers) == count * width else None
+    return numbers if len(numbers) == expected else None

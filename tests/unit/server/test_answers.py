@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import json
+from unittest import mock
 
 import numpy as np
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import answers
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.answers import decode_records
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
@@ -23,15 +26,24 @@ def compact(value: object) -> bytes:
 
 
 @given(st.integers(1, 5).flatmap(lambda width: st.lists(st.lists(FLOATS, min_size=width, max_size=width), min_size=1, max_size=4)), st.text())
-def test_the_same_numbers_bit_for_bit(rows: list[list[float]], document: str) -> None:
+@example([[1e308, -0.0, 3.5e38, 5e-324]], "")
+@pytest.mark.parametrize("library", [orjson, None], ids=["orjson", "without"])
+def test_the_same_numbers_bit_for_bit(library: object, rows: list[list[float]], document: str) -> None:
     content = compact({"ids": ["a"], "documents": [document, '"embeddings":[[1]]', None], "embeddings": rows, "uris": None})
     with np.errstate(over="ignore"):
         expected = np.asarray([[float(number) for number in row] for row in rows], dtype="<f4")
-    answer = decode_records(content)
+    with mock.patch.object(answers, "orjson", library):
+        answer = decode_records(content)
     assert isinstance(answer["embeddings"], np.ndarray)
     assert answer["embeddings"].tobytes() == expected.tobytes()
     del answer["embeddings"]
     assert answer == {"ids": ["a"], "documents": [document, '"embeddings":[[1]]', None], "uris": None}
+
+
+@pytest.mark.parametrize("library", [orjson, None], ids=["orjson", "without"])
+def test_numbers_beyond_double_precision_are_infinite(library: object) -> None:
+    with mock.patch.object(answers, "orjson", library):
+        assert decode_records(b'{"embeddings":[[1e999,-1e999,1.5]]}')["embeddings"].tolist() == [[float("inf"), float("-inf"), 1.5]]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +73,8 @@ def test_a_key_elsewhere_beside_empty_vectors_is_not_mistaken() -> None:
     assert decode_records(compact(answer)) == answer
 
 
+@pytest.mark.parametrize("library", [orjson, None], ids=["orjson", "without"])
 @pytest.mark.parametrize("content", [b'{"embeddings":[[1.0,2.0]', b'{"embeddings":[[1.0,]]}', b'{"embeddings":[[1.0,2.0]]', b'{"embeddings":[[1.0..2]]}', b""])
-def test_what_is_no_json_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"Expecting|char|Extra"):
+def test_what_is_no_json_is_refused(content: bytes, library: object) -> None:
+    with mock.patch.object(answers, "orjson", library), pytest.raises(ValueError, match=r"Expecting|char|Extra"):
         decode_records(content)

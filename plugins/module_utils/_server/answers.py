@@ -23,6 +23,8 @@ _VECTORS = b'"embeddings":[['
 _END = b"]]"
 _BETWEEN = b"],["
 _TAKEN_OUT = b'"(taken out)"'
+# A Python object is made of each of so many numbers at a time: half a megabyte.
+NUMBERS_AT_ONCE = 16_384
 _NUMBERS = b"0123456789+-.eE,[]"
 
 
@@ -51,15 +53,18 @@ def _vectors(text: bytes) -> Optional[NDArray[np.float32]]:
         return None
     rows = text.split(_BETWEEN)
     width = rows[0].count(b",") + 1
-    if any(row.count(b",") != width - 1 for row in rows):
+    if any(row.count(b",") != width - 1 or b"[" in row or b"]" in row for row in rows):
         return None
-    text = b",".join(rows)
-    if b"[" in text or b"]" in text:
-        return None
-    count, rows = len(rows), []
+    vectors = np.empty((len(rows), width), dtype="<f4")
+    at_once = max(1, NUMBERS_AT_ONCE // width)
     with np.errstate(over="ignore"):
-        numbers = _numbers(text, count * width)
-    return None if numbers is None else numbers.reshape(count, width)
+        for start in range(0, len(rows), at_once):
+            part = rows[start : start + at_once]
+            numbers = _numbers(b",".join(part), len(part) * width)
+            if numbers is None:
+                return None
+            vectors[start : start + at_once] = numbers.reshape(len(part), width)
+    return vectors
 
 
 def _numbers(text: bytes, expected: int) -> Optional[NDArray[np.float32]]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every trap through two pairs of releases: one from 0.4.24 (or 0.3.29, where that is installed), one that the week's number draws.
 # Then authentication, TLS and databases with 0.4.24. All pairs, and all releases: make test-versions
-# Budget: 150 s
+# Budget: 160 s
 set -eu -o pipefail
 export VERSIONS_SEED=${VERSIONS_SEED:-$(date +%G%V)} BUDGET_SECONDS=${BUDGET_SECONDS:-150}
 echo "Seed $VERSIONS_SEED"

@@ -127,6 +127,15 @@ class ServerFile:
             if rows:
                 yield [str(row[0]) for row in rows]
 
+    def ghosts(self) -> int:
+        """How many row numbers carry list values of records that went with their collection; the next records to get these
+        numbers are born with the values (chroma-core/chroma#7594, measured on 1.5.9)."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'embedding_metadata_array'"):
+            return 0
+        return int(self._rows(
+            "SELECT count(DISTINCT id) FROM embedding_metadata_array AS a WHERE NOT EXISTS (SELECT 1 FROM embeddings AS e WHERE e.id = a.id)"
+        )[0][0])  # fmt: skip
+
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(statement, values).fetchall()

@@ -40,6 +40,11 @@ options:
       - How many records each collection must have, a dictionary from a collection's name to a number.
       - The module fails with RV(failure_class=drift) if a collection is missing or has another number of records.
     type: dict
+  data_directory:
+    description:
+      - The directory where the server keeps its data, on the host where the module runs.
+      - With it RV(ghosts) says what deleted collections left behind. The server's file is read, never written.
+    type: path
 seealso:
   - module: infrafabric.chromadb.migrate
   - module: infrafabric.chromadb.validate
@@ -95,6 +100,19 @@ server:
       type: int
       returned: success
       sample: 5461
+    latency_ms:
+      description: How long it took to answer a request that costs nothing, the median of five, in milliseconds.
+      type: float
+      returned: success
+      sample: 1.2
+ghosts:
+  description:
+    - How many of the server's row numbers carry list values of records whose collection was deleted.
+    - New records that get these numbers are born with the values. M(infrafabric.chromadb.migrate) and M(infrafabric.chromadb.rollback) find that
+      by reading back what they wrote, and mend it; other writers do not.
+  type: int
+  returned: when O(data_directory) is given
+  sample: 0
 collections:
   description: The collections of the database, by name.
   type: list
@@ -197,7 +215,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.s
 
 def main() -> None:
     gather = {"type": "list", "elements": "str", "choices": ["health", "collections", "traps"], "default": ["health", "collections"]}
-    run_module(server_info, {**endpoint(), "gather": gather, "expected_counts": {"type": "dict"}})
+    run_module(server_info, {**endpoint(), "gather": gather, "expected_counts": {"type": "dict"}, "data_directory": {"type": "path"}})
 
 
 if __name__ == "__main__":

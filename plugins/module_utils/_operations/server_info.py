@@ -7,21 +7,32 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from typing import Any, Mapping, Optional, Sequence
 
 from .._endpoint import Endpoint
-from .._errors import DriftError, LockedError, OperationError
+from .._errors import DriftError, LockedError, OperationError, UsageError
 from .._records.live import LiveCollection
 from .._server.http import StatusError
 from .._server.probe import connect
 from .._server.server import Server
+from .._server_file import ServerFile, UnusableFileError
 from .outcome import Context, Outcome
 from .traps import find_traps
 
 HEALTH, COLLECTIONS, TRAPS = "health", "collections", "traps"
+LATENCY_REQUESTS = 5
 
 
-def server_info(endpoint: Endpoint, *, gather: Sequence[str], expected_counts: Optional[Mapping[str, int]], context: Context) -> Outcome:
+def server_info(
+    endpoint: Endpoint,
+    *,
+    gather: Sequence[str],
+    expected_counts: Optional[Mapping[str, int]],
+    data_directory: Optional[str],
+    context: Context,
+) -> Outcome:
     """What the server is, what it holds, and what of that another server would refuse or lose."""
     server = connect(endpoint)
     try:
@@ -32,6 +43,7 @@ def server_info(endpoint: Endpoint, *, gather: Sequence[str], expected_counts: O
                 "api": server.api,
                 "read_only": _read_only(server),
                 "max_batch_size": server.capabilities.max_batch,
+                "latency_ms": _latency_ms(server),
             }
         }
         live = [LiveCollection(server, stored) for stored in server.list_collections()] if expected_counts or set(gather) & {COLLECTIONS, TRAPS} else []
@@ -41,6 +53,8 @@ def server_info(endpoint: Endpoint, *, gather: Sequence[str], expected_counts: O
         if TRAPS in gather:
             context.progress.expect(sum(counts.values()))
             returns["traps"] = [trap.as_dict() for trap in find_traps(live, context.progress)]
+        if data_directory is not None:
+            returns["ghosts"] = _ghosts(data_directory)
         _require_counts(endpoint, counts, expected_counts or {})
         return Outcome(False, context.progress.seconds, returns)
     finally:
@@ -57,6 +71,24 @@ def _described(collection: LiveCollection, count: int) -> dict[str, Any]:
         "metadata": collection.stored.metadata,
         "configuration": collection.stored.configuration,
     }
+
+
+def _ghosts(data_directory: str) -> int:
+    try:
+        with ServerFile(data_directory) as file:
+            return file.ghosts()
+    except UnusableFileError as error:
+        raise UsageError(f"data_directory: {error.message}. Name the directory where the server keeps its data, on the host where this module runs.") from None
+
+
+def _latency_ms(server: Server) -> float:
+    """The median time of a request that costs the server nothing, in milliseconds."""
+    times = []
+    for _turn in range(LATENCY_REQUESTS):
+        begun = time.perf_counter()
+        server.http.call("GET", f"/api/{server.api}/heartbeat")
+        times.append(time.perf_counter() - begun)
+    return round(1000 * statistics.median(times), 1)
 
 
 def _read_only(server: Server) -> bool:

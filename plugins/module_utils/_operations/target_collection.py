@@ -21,6 +21,7 @@ from .._records.live import LiveCollection
 from .._records.reconcile import Reconciler
 from .._records.spec_translation import spec_differences
 from .._schema.plan import MigrationPlan
+from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .differences import record_diff
 
@@ -83,13 +84,25 @@ class TargetCollection:
         """Create or mend the collection (not in check mode), and list what it holds, unless `ids` has it already."""
         if not check_mode:
             if self.stored is None:
-                self.stored = create(self.server, self.spec)
-            elif self.spec_differences:
+                self.stored = self._create()
+            if self.spec_differences:
                 self.stored = mend(self.server, self.stored, self.spec, self.spec_differences)
         self._live = None if self.stored is None else LiveCollection(self.server, self.stored)
         self._counterpart = Counterpart(self._live, self.spec.space, ids)
         if self._live is not None and not check_mode:
             self._reconciler = Reconciler(self._live, self.spec.space, batch_size, journal, on_verified)
+
+    def _create(self) -> StoredCollection:
+        """Another shard of the same migration may have been faster; then that collection is inspected like any other."""
+        try:
+            return create(self.server, self.spec)
+        except StatusError:
+            self.stored = self.server.find_collection(self.name)
+            if self.stored is None:
+                raise
+            self.created = False
+            self.inspect()
+            return self.stored
 
     def close(self) -> None:
         if self._reconciler is not None:

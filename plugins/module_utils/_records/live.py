@@ -54,6 +54,8 @@ class Throttle:
 
     def __init__(self, records_per_second: Optional[float]) -> None:
         self._rate = records_per_second
+        # What is asked for at once is what one second allows, so that the server is never asked for a burst.
+        self.burst = None if records_per_second is None else max(1, int(records_per_second))
         self._next = time.monotonic()
 
     def wait(self, records: int) -> None:
@@ -93,7 +95,7 @@ class LiveCollection:
     def page_size(self) -> int:
         """Records in one read request, by the size of a vector."""
         by_vector = NUMBERS_AT_ONCE // max(1, self.stored.dimension or 384)
-        return max(1, min(self._page, by_vector, self.server.capabilities.max_page))
+        return max(1, min(self._page, by_vector, self.server.capabilities.max_page, self._throttle.burst or self._page))
 
     def count(self) -> int:
         return self.server.count(self.stored.id)
@@ -152,8 +154,9 @@ class LiveCollection:
             yield from _parts(self._whole(vectors=False), self.page_size)
             return
         for page in self.id_pages():
-            for start in range(0, len(page), READ_AT_ONCE):
-                yield self.read_without_vectors(page[start : start + READ_AT_ONCE])
+            size = min(READ_AT_ONCE, self._throttle.burst or READ_AT_ONCE)
+            for start in range(0, len(page), size):
+                yield self.read_without_vectors(page[start : start + size])
 
     def _whole(self, vectors: bool) -> RecordBatch:
         """Everything by one request: 0.3 has no order to page by, does not find every id by its name, and holds ids twice."""

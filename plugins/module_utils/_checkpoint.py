@@ -33,7 +33,8 @@ COMPLETE, VALIDATION_FAILED, ERROR = "migration_complete", "validation_failed", 
 class Checkpoint:
     """The state of one migration into one target (and shard). Counts are records of the source.
 
-    The migration's id is the same for every run from this source into this target by these rules.
+    The migration's id is the same for every run from this source into this target by these rules. `stats` has `writing` once
+    something may have been written: before that, it stands in nobody's way.
     """
 
     migration_id: str
@@ -73,6 +74,12 @@ class CheckpointFile:
         self.checkpoint.timestamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
         atomic_write(self._path, (json.dumps(asdict(self.checkpoint), indent=2, sort_keys=True) + "\n").encode())
 
+    def begin_writing(self) -> None:
+        """From now on, what this run does must be finished by the same rules."""
+        self.checkpoint.stats["writing"] = True
+        self._saved = -SAVE_EVERY_SECONDS
+        self.save()
+
     def fail(self, message: str, phase: str = ERROR) -> None:
         """Note why the migration stopped; it stays unfinished."""
         self.checkpoint.errors = [*self.checkpoint.errors[-ERRORS_KEPT + 1 :], message]
@@ -82,7 +89,8 @@ class CheckpointFile:
 def begin_checkpoint(directory: str, source: str, target: str, transformation: str, shard: Optional[str], write: bool) -> CheckpointFile:
     """The unfinished checkpoint of this migration, or a new one; with `write` false (check mode) nothing is saved.
 
-    DiskError for a missing or unwritable directory; UsageError where another migration into this target is unfinished.
+    DiskError for a missing or unwritable directory; UsageError where another migration into this target is unfinished. One that ended
+    before it wrote anything is forgotten: its correction must be able to begin.
     """
     _require_directory(directory)
     for path in _newest_first(directory):
@@ -90,18 +98,29 @@ def begin_checkpoint(directory: str, source: str, target: str, transformation: s
         if found is None or found.target != target or found.shard != shard or found.phase == COMPLETE:
             continue
         if found.source != source or found.transformation != transformation:
-            what = "from another source" if found.source != source else "with another schema, other routes or other corrections"
+            if not found.stats.get("writing"):
+                if write:
+                    _forget(path)
+                continue
+            what = "from another source" if found.source != source else "with another schema or other routes"
             raise UsageError(
                 f"The migration {found.migration_id} into {target} is unfinished and was started {what} ({found.source}). Finish it with its own options, "
                 f"or delete {path} to give it up.",
                 checkpoint=path,
             )
-        return CheckpointFile(path if write else None, found, resumed=True)
+        return CheckpointFile(path if write else None, found, resumed=bool(found.stats.get("writing")))
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
     suffix = f"_shard_{shard.replace('/', '_of_')}" if shard else ""
     path = _free_path(directory, stamp + suffix)
     migration_id = "migration_" + hashlib.sha256("\n".join((source, target, transformation)).encode()).hexdigest()[:12]
     return CheckpointFile(path if write else None, Checkpoint(migration_id, source, target, transformation, shard), resumed=False)
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError as error:
+        raise DiskError(f"{path} cannot be removed: {error.strerror}.") from None
 
 
 def _require_directory(directory: str) -> None:

@@ -62,6 +62,10 @@ def parse_endpoint(options: Mapping[str, Any]) -> Endpoint:
         raise UsageError("Both token and username are given; a server takes one of them.")
     if bool(given.get("username")) != (given.get("password") is not None):
         raise UsageError("username and password belong together; only one of them is given.")
+    for name in ("token", "password", "username", "headers"):
+        if not _fits_a_header(given.get(name)):
+            # The value is not repeated: it is a secret.
+            raise UsageError(f"{name} holds a line break or another character that HTTP does not allow in a header.")
     if given.get("token_header", TOKEN_HEADERS[0]) not in TOKEN_HEADERS:
         raise UsageError(f"token_header must be one of {', '.join(TOKEN_HEADERS)}.")
     if given.get("timeout", 1) <= 0:
@@ -79,6 +83,12 @@ def parse_endpoint(options: Mapping[str, Any]) -> Endpoint:
     return Endpoint(**given)
 
 
+def _fits_a_header(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_fits_a_header(part) for pair in value.items() for part in pair)
+    return value is None or not any(character in "\r\n\0" for character in str(value))
+
+
 def normalized_url(url: str) -> str:
     """The URL as it is used and shown: lower-case scheme and host, no slash at the end, never a password."""
     text = url.strip()
@@ -92,6 +102,8 @@ def normalized_url(url: str) -> str:
         raise UsageError(f"The URL of host {parts.hostname} holds a user name or password. Use the options username and password, or token, instead.")
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
         raise UsageError(f"The URL {text!r} must start with http:// or https:// and name a host, like {DEFAULT_URL}.")
+    if any(character.isspace() for character in text):
+        raise UsageError(f"The URL {text!r} holds a space, which no address has.")
     if parts.query or parts.fragment:
         raise UsageError("The URL must not hold a query or a fragment: only scheme, host, port and, behind a proxy, a path.")
     host = parts.hostname.lower()

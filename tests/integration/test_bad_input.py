@@ -257,6 +257,9 @@ def test_replaced_snapshot_is_noticed_by_its_manifests_checksum(filled: Case) ->
         ({"batch_size": 0}, "batch_size"),
         ({"min_valid_ratio": 1.5}, "min_valid_ratio"),
         ({"shard": {"index": 2, "count": 2}}, "shard"),
+        ({"collections": []}, "collections"),
+        ({"deadline": 0}, "deadline"),
+        ({"deadline": -1}, "deadline"),
         ({"corrections": {"nothings": {"r1": {"n": 1}}}}, "nothings"),
         ({"unheard_of": 1}, "unheard_of"),
     ],
@@ -265,6 +268,47 @@ def test_bad_option_of_migrate(options: dict[str, Any], named: str, filled: Case
     result = filled.migrate(fails=True, **options)
     assert result["failure_class"] == "usage", result["msg"]
     assert named.lower() in result["msg"].lower()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"url": "http://exa mple"}, "exa mple"),
+        ({"token": "first line\nsecond line"}, "token"),
+        ({"headers": {"x-name": "first line\r\nx-other: second line"}}, "headers"),
+        ({"headers": {"x-\nname": "first line"}}, "headers"),
+        ({"expected_counts": {"things": "many"}}, "many"),
+        ({"expected_counts": {"things": -1}}, "-1"),
+        ({"expected_counts": {"things": 1.5}}, "1.5"),
+        ({"expected_counts": {"things": True}}, "True"),
+    ],
+)
+def test_bad_option_of_server_info(options: dict[str, Any], named: str, filled: Case) -> None:
+    result = run_module("server_info", {**filled.source_endpoint, **options}, fails=True)
+    assert result["failure_class"] == "usage", result["msg"]
+    assert named in result["msg"]
+    assert "x-other" not in result["msg"]
+
+
+def test_a_report_directory_that_is_a_file(filled: Case, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    result = filled.validate(report_directory=str(path), fails=True)
+    assert result["failure_class"] == "disk"
+    assert f"{path} is not a directory" in result["msg"]
+
+
+@pytest.mark.parametrize("options", [{}, {"check": True}, {"state": "absent"}])
+def test_a_name_whose_snapshot_cannot_be_read_is_not_taken_for_free(options: dict[str, Any], filled: Case) -> None:
+    snapshot_id = filled.snapshot(name="kept")["snapshot"]["snapshot_id"]
+    (filled.store / "manifests" / (snapshot_id + ".json")).write_text("{")
+    before = tree(filled.store)
+    result = filled.snapshot(name="kept", fails=True, **options)
+    assert result["failure_class"] == "integrity"
+    assert snapshot_id in result["msg"]
+    assert {path: content for path, content in tree(filled.store).items() if "logs" not in str(path)} == {
+        path: content for path, content in before.items() if "logs" not in str(path)
+    }
 
 
 @pytest.mark.parametrize("name", ["with space", "../up", "a/b", "", "x" * 300])

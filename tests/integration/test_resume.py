@@ -184,9 +184,7 @@ def test_the_checkpoint_of_another_migration_is_refused(filled: Case, target_pro
     filled.migrate(fails=True, batch_size=BATCH)
     target_proxy.reset()
     other = Case(RawChroma(source_server.url).fresh_database("other"), filled.target, filled.state.parent).through(target=target_proxy)
-    rules: list[dict[str, Any]] = [
-        {"schema": {"fields": {"n": {"type": "integer"}}}}, {"routes": [{"to": "one"}]}, {"corrections": {"part-0": {"r0000": {"n": 1}}}},
-    ]  # fmt: skip
+    rules: list[dict[str, Any]] = [{"schema": {"fields": {"n": {"type": "integer"}}}}, {"routes": [{"to": "one"}]}]
     for wrong, options in [(other, {}), *((filled, rule) for rule in rules)]:
         result = wrong.migrate(fails=True, **options)
         assert result["failure_class"] == "usage", result["msg"]

@@ -42,7 +42,11 @@ class Runbook:
         self.before = self.target.contents()
 
         self.env_file = directory / "client" / ".env"
-        self.env_file.parent.mkdir()
+        # A link, as deployments have it: it must stay one.
+        real = directory / "deployed" / "production.env"
+        for place in (self.env_file.parent, real.parent):
+            place.mkdir()
+        self.env_file.symlink_to("../deployed/production.env")
         self.env_file.write_bytes(ENV_FILE)
         self.env_file.chmod(0o640)
         self.restarts = directory / "restarts"
@@ -80,6 +84,7 @@ class Runbook:
 
     def client_is_as_before(self) -> None:
         assert self.env_file.read_bytes() == ENV_FILE
+        assert self.env_file.is_symlink()
         assert self.env_file.stat().st_mode & 0o7777 == 0o640
 
 
@@ -102,6 +107,7 @@ def test_from_the_first_check_to_the_rollback_after_the_cutover(runbook: Runbook
     assert sum(len(found.records) for found in migrated.values()) == sum(SIZES.values())
     assert {record.metadata["source_collection"] for found in migrated.values() for record in found.records.values() if record.metadata} == set(SIZES)
     assert runbook.env_file.read_bytes() == ENV_FILE.replace(b"http://old.example.com:1", runbook.target.url.encode())
+    assert runbook.env_file.is_symlink()
     assert runbook.restarts.read_text().count(runbook.target.url) == 1
     state = runbook.state()
     assert state is not None

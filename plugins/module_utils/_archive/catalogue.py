@@ -13,7 +13,7 @@ from typing import Callable
 
 from .._errors import IntegrityError, UsageError
 from .manifest import Manifest, ServerIdentity, load_manifest, parse_moment
-from .store import NAME, SAFETY_NAME, SnapshotStore, check_snapshot_id, open_store, snapshot_ids
+from .store import NAME, SAFETY_NAME, SnapshotStore, check_snapshot_id, open_store, snapshot_ids, snapshot_name
 
 LATEST = "latest"
 VERIFIED = "verified"
@@ -44,12 +44,17 @@ def find_snapshots(directory: str | SnapshotStore) -> list[FoundSnapshot]:
 
 
 def find_named(directory: str | SnapshotStore, name: str, server: ServerIdentity | None = None) -> Manifest | None:
-    """The newest snapshot with this name (of this server), or None."""
+    """The newest snapshot with this name (of this server), or None.
+
+    IntegrityError where one of that name cannot be read: whose it is, and whether it is good, nobody knows.
+    """
     if NAME.fullmatch(name) is None:
         raise UsageError(f"The name {name!r} of a snapshot must be 1 to 64 letters, digits, '_' or '-'.")
     for found in find_snapshots(directory):
         if found.manifest is not None and found.manifest.name == name and server in (None, found.manifest.server):
             return found.manifest
+        if found.manifest is None and snapshot_name(found.snapshot_id) == name:
+            raise IntegrityError(f"{found.snapshot_id} has the name {name}, and cannot be read: {found.problem} Move its files away, or choose another name.")
     return None
 
 

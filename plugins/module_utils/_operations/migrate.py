@@ -73,9 +73,11 @@ def migrate(
         shard=_shard(shard),
         batch_size=_positive("batch_size", batch_size) or BATCH_SIZE,
         state_directory=state_directory,
-        until=None if deadline is None else time.monotonic() + deadline,
+        until=None if deadline is None else time.monotonic() + _positive("deadline", deadline),
     )
     throttle = Throttle(_positive("max_records_per_second", max_records_per_second))
+    if collections is not None and not collections:
+        raise UsageError("collections is an empty list: nothing would be migrated. Leave it out for all of them.")
     with ExitStack() as stack:
         source_server, target_server = connect(source), connect(target)
         stack.callback(source_server.close)
@@ -89,7 +91,8 @@ def migrate(
             stack.enter_context(server_lock(target.identity, "migrate", exclusive=label is None))
             if label is not None:
                 stack.enter_context(server_lock(f"{target.identity} shard {label}", "migrate"))
-        checkpoint = begin_checkpoint(state_directory, source.identity, target.identity, plan.transformation.identity, label, write=not context.check_mode)
+        rules = plan.transformation.rules_identity
+        checkpoint = begin_checkpoint(state_directory, source.identity, target.identity, rules, label, write=not context.check_mode)
         source_server.http.patience = target_server.http.patience = PATIENCE_SECONDS
         seen = None
         if not context.check_mode and label is None:
@@ -158,6 +161,7 @@ class _Migration:
 
     def run(self, changes: Optional[Mapping[str, Any]]) -> Outcome:
         self.progress.declare(*PHASES)
+        self.quarantine.require_place()
         if changes is not None:
             self._narrow(changes)
         fed_by = self._survey()
@@ -233,6 +237,7 @@ class _Migration:
             target = TargetCollection(self.server, spec, existing.get(name), self.plan.is_merged(name), set(fed_by[name]))
             target.inspect()
             self.targets[name] = target
+        self.checkpoint.begin_writing()
         for target in self.targets.values():
             ids = None if self.narrowed is None else self.narrowed.places.get(target.name)
             target.open(self.settings.batch_size, self._verified, self.context.check_mode, self.journal, ids)
@@ -320,10 +325,20 @@ class _Migration:
             self.seen.complete(everything=self.narrowed is None)
         self.checkpoint.save(COMPLETE)
 
+    def _warn_of_corrections(self) -> None:
+        """Corrections that met no record; only a run that reads everything can tell."""
+        if self.narrowed is not None or self.settings.shard is not None:
+            return
+        missed = self.plan.transformation.uncorrected([source.name for source in self.plan.sources])
+        if missed:
+            first = f"{missed[0][0]}: {missed[0][1]!r}"
+            self.warnings.append(f"corrections name {len(missed)} ids that the source does not have, such as {first}. They changed nothing.")
+
     def _outcome(self) -> Outcome:
         unsettled = [source.name for source in self.plan.sources if source.movement.unsettled]
         if unsettled:
             self.warnings.append(f"{', '.join(unsettled)}: records still appeared after the last round of reading; run the same task again to catch up.")
+        self._warn_of_corrections()
         quarantined = self.quarantine.finish()
         if quarantined is not None:
             self.warnings.append(f"{self.quarantine.count} invalid records were left out; {quarantined} names them.")

@@ -25,6 +25,7 @@ from .._validation.neighbours import Query
 from .._validation.searches import first_queries, search
 from .._validation.watch import Limits, Round, Watched, judge_watch, percentile
 from .._watched_log import WatchedLog
+from .expected_counts import parse_expected_counts
 from .outcome import Context, Outcome
 
 # Of a watch of many hours the last rounds are returned; the checks are about all of them.
@@ -69,7 +70,7 @@ def monitor_info(
         stack.callback(server.close)
         held = _chosen(server, collections)
         queries = _queries(held, searches)
-        before = {**{collection.name: collection.count() for collection in held}, **_expected(expected_counts)}
+        before = {**{collection.name: collection.count() for collection in held}, **parse_expected_counts(expected_counts)}
         watched = Watched(before, len(queries), tuple(log.path for log in logs))
         limits = Limits(max_latency_ms, min_queries_per_second, max_lost_records, max_new_records)
         run = _Watch(server, queries, searches, logs, errors, ignored, watched)
@@ -185,15 +186,6 @@ def _queries(collections: Sequence[LiveCollection], searches: int) -> list[Query
     of_each = [first_queries(collection) for collection in collections[: max(searches, 50)] if collection.stored.dimension]
     longest = max(map(len, of_each), default=0)
     return [own[place] for place in range(longest) for own in of_each if place < len(own)]
-
-
-def _expected(counts: Optional[Mapping[str, Any]]) -> dict[str, int]:
-    found = {}
-    for name, value in (counts or {}).items():
-        if isinstance(value, bool) or not str(value).isdigit():
-            raise UsageError(f"expected_counts.{name}: {value!r} is not a number of records.")
-        found[str(name)] = int(value)
-    return found
 
 
 def _pattern(option: str, text: str) -> Pattern[str]:

@@ -28,6 +28,15 @@ class Quarantine(InvalidTally):
         self._partial = ""
         self._file: Optional[IO[str]] = None
 
+    def require_place(self) -> None:
+        """DiskError where the file could not be made, found out before anything is written anywhere."""
+        if self._path is None:
+            return
+        if os.path.isdir(self._path):
+            raise DiskError(f"The quarantine file {self._path} is a directory. Name a file in quarantine_file.", path=self._path)
+        self._open(self._path)
+        self.close()
+
     def add(self, invalid: Sequence[Invalid]) -> None:
         super().add(invalid)
         if invalid and self._path is not None:
@@ -48,17 +57,29 @@ class Quarantine(InvalidTally):
         if self._file is not None and not self._file.closed:
             self._file.close()
             os.unlink(self._partial)
+        self._file = None
 
     def _write(self, path: str, invalid: Sequence[Invalid]) -> None:
+        file = self._file if self._file is not None else self._open(path)
         try:
-            if self._file is None:
-                self._partial = f"{path}.{os.getpid()}.partial"
-                descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-                self._file = os.fdopen(descriptor, "w", encoding="ascii")
             for fault in invalid:
-                self._file.write(json.dumps(as_dict(fault), sort_keys=True) + "\n")
+                file.write(json.dumps(as_dict(fault), sort_keys=True) + "\n")
         except OSError as error:
-            raise DiskError(f"The quarantine file {path} cannot be written: {error.strerror}.", path=path) from None
+            raise _cannot_write(path, error) from None
+
+    def _open(self, path: str) -> IO[str]:
+        self._partial = f"{path}.{os.getpid()}.partial"
+        try:
+            self._file = os.fdopen(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="ascii")
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+        return self._file
+
+
+def _cannot_write(path: str, error: OSError) -> DiskError:
+    return DiskError(
+        f"The quarantine file {path} cannot be written: {error.strerror}. Create its directory, or name another file in quarantine_file.", path=path
+    )
 
 
 def as_dict(fault: Invalid) -> dict[str, Any]:

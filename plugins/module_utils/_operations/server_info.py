@@ -18,6 +18,7 @@ from .._server.http import StatusError
 from .._server.probe import connect
 from .._server.server import Server
 from .._server_file import ServerFile, UnusableFileError
+from .expected_counts import parse_expected_counts
 from .outcome import Context, Outcome
 from .traps import find_traps
 
@@ -34,6 +35,7 @@ def server_info(
     context: Context,
 ) -> Outcome:
     """What the server is, what it holds, and what of that another server would refuse or lose."""
+    expected = parse_expected_counts(expected_counts)
     server = connect(endpoint)
     try:
         returns: dict[str, Any] = {
@@ -46,7 +48,7 @@ def server_info(
                 "latency_ms": _latency_ms(server),
             }
         }
-        live = [LiveCollection(server, stored) for stored in server.list_collections()] if expected_counts or set(gather) & {COLLECTIONS, TRAPS} else []
+        live = [LiveCollection(server, stored) for stored in server.list_collections()] if expected or set(gather) & {COLLECTIONS, TRAPS} else []
         counts = {collection.name: collection.count() for collection in live}
         if COLLECTIONS in gather:
             returns["collections"] = [_described(collection, counts[collection.name]) for collection in live]
@@ -55,7 +57,7 @@ def server_info(
             returns["traps"] = [trap.as_dict() for trap in find_traps(live, context.progress)]
         if data_directory is not None:
             returns["ghosts"] = _ghosts(data_directory)
-        _require_counts(endpoint, counts, expected_counts or {})
+        _require_counts(endpoint, counts, expected)
         return Outcome(False, context.progress.seconds, returns)
     finally:
         server.close()
@@ -105,7 +107,7 @@ def _read_only(server: Server) -> bool:
 
 
 def _require_counts(endpoint: Endpoint, counts: Mapping[str, int], expected: Mapping[str, int]) -> None:
-    wrong = {name: {"expected": int(number), "found": counts.get(name)} for name, number in expected.items() if counts.get(name) != int(number)}
+    wrong = {name: {"expected": number, "found": counts.get(name)} for name, number in expected.items() if counts.get(name) != number}
     if wrong:
         words = "; ".join(
             f"{name!r} should hold {entry['expected']} records and {'does not exist' if entry['found'] is None else 'holds ' + str(entry['found'])}"

@@ -49,6 +49,7 @@ from .._validation.searches import (
 from .._validation.subject import RecordObserver
 from .._validation.thresholds import Thresholds, parse_thresholds
 from .._validation.walk import Walk, Walked
+from .expected_counts import parse_expected_counts
 from .outcome import Context, Outcome
 from .planning import make_plan
 
@@ -84,7 +85,7 @@ def validate(
 ) -> Outcome:
     """Judge the target; a bad decision is a result, not an error. Reports are written unless in check mode."""
     limits = parse_thresholds(thresholds)
-    counts = _expected_counts(expected_counts)
+    counts = parse_expected_counts(expected_counts)
     chosen = _sample(sample)
     wanted = parse_queries(queries, parse_embedder(embedder))
     directory = None if context.check_mode else report_directory
@@ -370,18 +371,6 @@ def _missing(expected_counts: Mapping[str, int], sources: Sequence[SourceFigures
             tally = census.tallies.get(name)
             by_target += max(0, wanted - held - (0 if tally is None else tally.lost))
     return max(by_source, by_target)
-
-
-def _expected_counts(values: Optional[Mapping[str, Any]]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name, value in (values or {}).items():
-        try:
-            counts[str(name)] = int(value)
-        except (TypeError, ValueError):
-            raise UsageError(f"expected_counts.{name}: {value!r} is not a number of records.") from None
-        if isinstance(value, bool) or counts[str(name)] < 0 or counts[str(name)] != float(value):
-            raise UsageError(f"expected_counts.{name}: {value!r} is not a number of records.")
-    return counts
 
 
 def _sample(value: Optional[Mapping[str, Any]]) -> Optional[_Sample]:

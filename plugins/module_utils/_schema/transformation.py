@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from .._errors import UsageError
 from .._records.reasons import Reason
@@ -87,6 +87,7 @@ class Transformation:
         self._by_metadata = needs_metadata(self.routes)
         self._routes: dict[str, tuple[Route, ...]] = {}
         self._rules: dict[tuple[str, str], _Rules] = {}
+        self._corrected: set[tuple[str, str]] = set()
 
     @property
     def is_identity(self) -> bool:
@@ -96,13 +97,19 @@ class Transformation:
     @property
     def identity(self) -> str:
         """SHA-256 (hex) of the settings: equal for equal schema, routes, corrections and on_collision."""
-        settings = {
+        return _sha256({**self._rules_of_all(), "corrections": self.corrections})
+
+    @property
+    def rules_identity(self) -> str:
+        """The same without the corrections, which may be added to a migration that is under way."""
+        return _sha256(self._rules_of_all())
+
+    def _rules_of_all(self) -> dict[str, Any]:
+        return {
             "schema": None if self.schema is None else asdict(self.schema),
             "routes": [asdict(route) for route in self.routes],
-            "corrections": self.corrections,
             "on_collision": self.on_collision,
         }
-        return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def states_source(self, target: str) -> bool:
         """Whether each record of this target says in `source_collection` which collection it came from in this migration."""
@@ -175,7 +182,18 @@ class Transformation:
         if not self.corrections:
             return _NO_CHANGES
         records = self.corrections.get(source_collection)
-        return _NO_CHANGES if records is None else records.get(record_id, _NO_CHANGES)
+        if records is None or record_id not in records:
+            return _NO_CHANGES
+        self._corrected.add((source_collection, record_id))
+        return records[record_id]
+
+    def uncorrected(self, collections: Iterable[str]) -> list[tuple[str, str]]:
+        """The corrections (collection, id) for these collections whose record was not met so far."""
+        return [(name, record_id) for name in collections for record_id in self.corrections.get(name, ()) if (name, record_id) not in self._corrected]
+
+
+def _sha256(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _merged_targets(routes: Sequence[Route], source_names: Sequence[str]) -> frozenset[str]:

@@ -25,6 +25,8 @@ TROUBLESHOOTING = "troubleshooting_report.txt"
 
 def check_report_directory(directory: str) -> None:
     """DiskError unless files can be written there: known before the long work, not after it."""
+    if os.path.lexists(directory) and not os.path.isdir(directory):
+        raise DiskError(f"The report directory {directory} is not a directory. Name another one in report_directory.", path=directory)
     if not os.path.isdir(directory):
         raise DiskError(f"The report directory {directory} does not exist. Create it, or name another one in report_directory.", path=directory)
     if not os.access(directory, os.W_OK | os.X_OK):

@@ -68,6 +68,10 @@ clean: ## Remove everything that was set up or left by a tool
 
 ##@ Checks
 
+.PHONY: test-subject
+test-subject: setup ## The tests of one subject: SUBJECT=manifest, structure, checksum, archive, audit or integration
+	$(BIN)/python -m pytest -n auto --dist loadfile -m $(SUBJECT) $(PYTEST_ARGS) tests/unit tests/integration
+
 .PHONY: lint
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, documentation, changelog
 	.ci/lint

@@ -15,6 +15,7 @@ description:
   - The modules write what they do into the audit log by themselves. This one is for what is done by other means.
   - A completed V(cutover) of a database makes M(infrafabric.chromadb.rollback) refuse to take away what this database accepted since,
     until a later V(cutover_undone) or a completed rollback.
+  - A V(rto_missed) says that a rollback took longer than it may. Its O(reason) is also given as a warning, in check mode, too.
   - Nothing is asked of the server. Its options only name the database that the event is about.
 extends_documentation_fragment:
   - infrafabric.chromadb.endpoint
@@ -41,6 +42,7 @@ options:
       - cutover_undone
       - decision
       - sign_off
+      - rto_missed
   status:
     description: How it ended.
     type: str
@@ -102,7 +104,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.a
 
 def main() -> None:
     options = {
-        "action": {"type": "str", "required": True, "choices": ["approval", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off"]},
+        "action": {"type": "str", "required": True, "choices": ["approval", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off", "rto_missed"]},
         "status": {"type": "str", "choices": ["initiated", "completed", "failed"], "default": "completed"},
         "reason": {"type": "str"},
         "snapshot_id": {"type": "str"},

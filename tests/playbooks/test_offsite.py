@@ -51,11 +51,11 @@ class Away:
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return " ".join(done.stdout.split())
 
-    def chain(self) -> list[str]:
-        """A snapshot, one that is based on it, and one on that."""
+    def chain(self, length: int) -> list[str]:
+        """So many snapshots, each based on the one before."""
         trap_data.write(self.case.target, CollectionData("things", [Record(f"r{n}", row) for n, row in enumerate(trap_data.vectors(5))]))
         ids = [str(self.case.snapshot(base="latest")["snapshot"]["snapshot_id"])]
-        for n in range(2):
+        for n in range(length - 1):
             self.case.target.delete(self.case.target.collection("things")["id"], [f"r{n}"])
             ids.append(str(self.case.snapshot(base="latest")["snapshot"]["snapshot_id"]))
         return ids
@@ -109,7 +109,7 @@ def wait_for(port: int, process: subprocess.Popen[Any]) -> None:
 
 def test_over_ssh(ssh: tuple[Away, Path]) -> None:
     away, there = ssh
-    ids = away.chain()
+    ids = away.chain(3)
     away.play("push")
     assert sorted(path.name for path in there.rglob("snapshot_*") if path.is_file()) == sorted(
         [f"{name}.json" for name in ids] + [f"{name}.tar.gz" for name in ids]
@@ -154,7 +154,7 @@ def test_in_a_bucket(case: Case, tmp_path: Path) -> None:
                 "secret_key": "testing",
             }  # fmt: skip
             away = Away(case, tmp_path, {"snapshot_offsite": "s3", "snapshot_offsite_s3": place})
-            ids = away.chain()
+            ids = away.chain(2)
             away.play("push")
             names = {f"chroma/db/{folder}/{name}{suffix}" for name in ids for folder, suffix in (("manifests", ".json"), ("snapshots", ".tar.gz"))}
             assert {found.key for found in bucket.objects.all()} == names

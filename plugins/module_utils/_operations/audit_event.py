@@ -14,6 +14,8 @@ from .._audit import AuditEntry, audit_path
 from .._endpoint import Endpoint
 from .outcome import Context, Outcome
 
+RTO_MISSED = "rto_missed"
+
 
 def audit_event(
     endpoint: Endpoint,
@@ -33,4 +35,5 @@ def audit_event(
         entry = AuditEntry(audit_path(store.directory, create=True), action, snapshot_id=snapshot_id, reason=reason, details=told)
         entry.write(status)
     diff = {"before_header": action, "after_header": action, "before": "", "after": f"{action} {status}: {endpoint.identity}\n"}
-    return Outcome(True, context.progress.seconds, {"action": action, "status": status}, [diff])
+    warnings = [reason] if action == RTO_MISSED and reason else []
+    return Outcome(True, context.progress.seconds, {"action": action, "status": status}, [diff], warnings)

@@ -103,8 +103,9 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.a
 
 
 def main() -> None:
+    actions = ["approval", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off", "rto_missed"]
     options = {
-        "action": {"type": "str", "required": True, "choices": ["approval", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off", "rto_missed"]},
+        "action": {"type": "str", "required": True, "choices": actions},
         "status": {"type": "str", "choices": ["initiated", "completed", "failed"], "default": "completed"},
         "reason": {"type": "str"},
         "snapshot_id": {"type": "str"},

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
@@ -155,6 +157,42 @@ def _empty(place: RawChroma) -> None:
         place.delete_collection(name)
 
 
+def files(repeat: int, directory: Path) -> Iterator[Row]:
+    """The directory of a stopped server: against cp -r of it, and the restart that both need."""
+    run = Runner(directory)
+    prepared = Prepared()
+    for name, records in six_collections():
+        prepared.add(name, records)
+    taken, restored, restored_safely, copied = [], [], [], []
+    with ChromaServer() as server:
+        place = RawChroma(server.url)
+        prepared.send(place)
+        here = {"url": server.url, "retries": 0, "directory": str(directory / "store"), "data_directory": str(server.directory / "data")}
+        (directory / "store").mkdir()
+        for turn in range(repeat):
+            started = time.perf_counter()
+            server.stop()
+            subprocess.run(["cp", "-r", here["data_directory"], str(directory / ("copy%d" % turn))], check=True)
+            server.start()
+            copied.append(time.perf_counter() - started)
+            for safety, seconds in ((False, restored), (True, restored_safely)):
+                server.stop()
+                result = run("snapshot", **here, method="files", name="turn%d%s" % (turn, "safe" if safety else ""))
+                taken.append(result["seconds"])
+                server.start()
+                before = {collection["name"]: place.count(collection["id"]) for collection in place.collections()}
+                for name in list(before)[:3]:
+                    place.delete_collection(name)
+                server.stop()
+                result = run("rollback", **here, snapshot_id=result["snapshot"]["snapshot_id"], strategy="files", safety_snapshot=safety)
+                seconds.append(result["seconds"])
+                server.start()
+                assert {collection["name"]: place.count(collection["id"]) for collection in place.collections()} == before
+    yield ratio("snapshot of files, verified", taken, copied, 3, "cp -r and the restart")
+    yield ratio("rollback of files", restored, copied, 3, "cp -r and the restart")
+    yield ratio("rollback of files, safety snapshot first", restored_safely, copied, 3, "cp -r and the restart")
+
+
 def _damage(place: RawChroma) -> None:
     """One record in a hundred of each collection gets another text."""
     for collection in place.collections():
@@ -208,7 +246,7 @@ def old(repeat: int, directory: Path) -> Iterator[Row]:
         yield ratio("migrate %d from %s" % (CASE, version), migrations, slower, 1.3, "the slower of raw export and raw import")
 
 
-SUITES: dict[str, Callable[[int, Path], Iterator[Row]]] = {"case": case, "old": old, "memory": memory}
+SUITES: dict[str, Callable[[int, Path], Iterator[Row]]] = {"case": case, "files": files, "old": old, "memory": memory}
 
 
 def main(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ import pytest
 from tests.support.case import Case
 from tests.support.equality import contents_differences
 from tests.support.raw import Record
-from tests.support.run_module import CHECKOUT, ansible_playbook
+from tests.support.run_module import CHECKOUT, ansible_playbook, run_module
 
 sys.path.insert(0, str(CHECKOUT / "playbooks" / "files" / "demo"))
 import sample_data
@@ -79,6 +79,12 @@ class Runbook:
         found: Optional[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else None
         return found
 
+    def rollbacks(self) -> list[tuple[str, str, str]]:
+        """What the audit log of the target's store says about rollbacks: status, trigger, reason. Its chain is checked."""
+        audit = run_module("audit_info", {"directory": str(self.directory / "snapshot/the_target")})
+        assert audit["chain_intact"] is True
+        return [(entry["status"], entry["trigger"], " ".join(entry["reason"].split())) for entry in audit["entries"] if entry["action"] == "rollback"]
+
     def target_is_as_before(self) -> None:
         assert contents_differences(self.before, self.target.contents()) == []
 
@@ -124,7 +130,9 @@ def test_from_the_first_check_to_the_rollback_after_the_cutover(runbook: Runbook
     reverse = str(runbook.directory / "reverse.yml")
     refused = runbook.play(reverse, fails=True)
     assert "rollback_discard_new_writes=true" in refused.stdout
-    runbook.play(reverse, "-e", '{"rollback_discard_new_writes": true}')
+    assert runbook.rollbacks() == []
+    runbook.play(reverse, "-e", '{"rollback_discard_new_writes": true, "rollback_reason": "The new model answers badly"}')
+    assert runbook.rollbacks() == [(status, "manual", "The new model answers badly") for status in ("initiated", "completed")]
     runbook.target_is_as_before()
     runbook.client_is_as_before()
     assert runbook.restarts.read_bytes().endswith(b"CHROMADB_URL=http://old.example.com:1\r\n")
@@ -139,6 +147,10 @@ def test_a_no_go_rolls_the_target_back_by_itself(runbook: Runbook) -> None:
     state = runbook.state()
     assert state is not None
     assert (state["status"], state["decision"]) == ("rolled_back", "no_go")
+    initiated, completed = runbook.rollbacks()
+    assert (initiated[:2], completed[:2]) == (("initiated", "automatic"), ("completed", "automatic"))
+    assert initiated[2] == completed[2]
+    assert "openwebui_core" in completed[2]
 
     refused = runbook.play("cutover", fails=True)
     assert "needs a go" in " ".join(refused.stdout.split())
@@ -168,6 +180,10 @@ def test_a_deadline_that_passes_rolls_back(runbook: Runbook) -> None:
     result = runbook.play("execute", "-e", '{"chromadb_migration_deadline": 1, "migrate_max_records_per_second": 20}', fails=True)
     assert "did not end in time" in result.stdout
     runbook.target_is_as_before()
+    initiated, completed = runbook.rollbacks()
+    assert (initiated[:2], completed[:2]) == (("initiated", "time_based"), ("completed", "time_based"))
+    assert initiated[2] == completed[2]
+    assert "deadline" in completed[2]
 
 
 def test_the_operator_wins(runbook: Runbook) -> None:

@@ -33,7 +33,7 @@ class Place:
         self.directory, self.data, self.store = directory, directory / "data", directory / "store"
         self.pid_file = directory / "pid"
         port = free_port()
-        self.live = RawChroma("http://127.0.0.1:%d" % port)
+        self.url = f"http://127.0.0.1:{port}"
         chroma = environment(CURRENT) / "bin" / "chroma"
         self.start, self.stop = directory / "start", directory / "stop"
         run = f"'{chroma}' run --path '{self.data}' --host 127.0.0.1 --port {port}"
@@ -45,11 +45,15 @@ class Place:
         self.inventory = directory / "hosts.json"
         self.inventory.write_text(json.dumps({"all": {
             "vars": {
-                "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "chromadb_target_url": self.live.url,
+                "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "chromadb_target_url": self.url,
                 "chromadb_snapshot_dir": str(self.store), "chromadb_state_dir": str(directory / "state"),
             },
             "children": {"chromadb_target": {"hosts": {"here": {}}}},
         }}))  # fmt: skip
+
+    @property
+    def live(self) -> RawChroma:
+        return RawChroma(self.url)
 
     def role(self, name: str, *arguments: str, fails: bool = False, **variables: Any) -> str:
         commands = {f"{name}_stop_command": [str(self.stop)], f"{name}_start_command": [str(self.start)], f"{name}_data_directory": str(self.data)}
@@ -81,7 +85,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     try:
         subprocess.run([str(place.start)], check=True)
         until = time.monotonic() + 120
-        while not answers(place.live.url):
+        while not answers(place.url):
             assert time.monotonic() < until, (tmp_path / "log").read_text()
             time.sleep(0.1)
         yield place
@@ -111,5 +115,5 @@ def test_a_server_is_stopped_copied_put_back_and_started(place: Place) -> None:
     said = place.role("rollback", rollback_strategy="files", rollback_collections=["things"], fails=True)
     assert "they come back together" in said
     assert place.calls() == ["stop", "start"]
-    assert answers(place.live.url)
+    assert answers(place.url)
     assert contents_differences(before, place.live.contents()) == []

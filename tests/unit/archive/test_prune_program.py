@@ -51,7 +51,7 @@ def run(program, store, *arguments, code=0):
 
 @pytest.fixture
 def snapshots(write):
-    """Nine days, eight ... old; each was to be kept for seven."""
+    """Twelve to eight days old; each was to be kept for seven."""
     return [write({"c": [make_records(3)]}, name=f"day{days}", now=NOW - timedelta(days=days)).snapshot_id for days in (12, 11, 10, 9, 8)]
 
 
@@ -70,11 +70,14 @@ def test_it_keeps_the_newest_the_pinned_and_the_way_back(program, store, snapsho
     assert [(entry["status"], entry["action"]) for entry in entries[-2:]] == [("initiated", "snapshot_prune"), ("completed", "snapshot_prune")]
 
 
-def test_numbers_are_those_of_the_module(program, store, snapshots):
+def test_numbers_are_those_of_the_module(program, store, snapshots, write):
     run(program, store, "--keep-min", "3", "--run-file", "/nowhere/run.json")
     assert left(store) == snapshots[2:]
-    run(program, store, "--keep-max", "2", "--keep-min", "2")
-    assert left(store) == snapshots[3:]
+    young = [write({"c": [make_records(3)]}, name=f"hour{hours}", now=NOW - timedelta(hours=hours)).snapshot_id for hours in (3, 2, 1)]
+    run(program, store)
+    assert left(store) == young
+    run(program, store, "--keep-max", "2")
+    assert left(store) == young[1:]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"text"'])

@@ -36,10 +36,11 @@ def test_saved_writes_are_migrated_back(runbook: Runbook, spare_server: ChromaSe
     runbook.play("runbook")
     core = runbook.target.collection("openwebui_core")["id"]
     some = source["openwebui_core"].records
-    new = [Record(f"new-{n}", some["openwebui_core-0"].embedding, f"written after the cutover {n}", {"n": n}) for n in range(3)]
+    changed, deleted = sorted(some)[:2]
+    new = [Record(f"new-{n}", some[changed].embedding, f"written after the cutover {n}", {"n": n}) for n in range(3)]
     runbook.target.add(core, new)
-    runbook.target.update(core, ids=["openwebui_core-1"], documents=["changed after the cutover"])
-    runbook.target.delete(core, ["openwebui_core-2"])
+    runbook.target.update(core, ids=[changed], documents=["changed after the cutover"])
+    runbook.target.delete(core, [deleted])
     written = runbook.target.contents()
 
     runbook.play("rollback", "-e", '{"rollback_discard_new_writes": true, "rollback_safety_snapshot": false}')
@@ -65,5 +66,6 @@ def test_saved_writes_are_migrated_back(runbook: Runbook, spare_server: ChromaSe
     expected = dict(before)
     expected["openwebui_core"].records.update(written["openwebui_core"].records)
     assert contents_differences(expected, runbook.source.contents()) == []
+    assert deleted in expected["openwebui_core"].records
     assert len(expected["openwebui_core"].records) == SIZES["openwebui_core"] + 3
-    assert expected["openwebui_core"].records["openwebui_core-1"].document == "changed after the cutover"
+    assert expected["openwebui_core"].records[changed].document == "changed after the cutover"

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Is the output that a document shows what the command prints? Everything counts but times, dates, ids, digests, sizes and the width of columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Optional
+
+SNAPSHOT_ID = re.compile(r"snapshot_\d{8}_\d{6}(?:_[A-Za-z0-9_-]+)?")
+
+_MASKS = [
+    (re.compile(r"snapshot_\d{8}_\d{6}"), "snapshot_ID"),
+    (re.compile(r"(pre_migration|checkpoint|report|validation|monitoring|migration)_\d{8}_\d{6}\w*"), r"\1_ID"),
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "UUID"),
+    (re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b"), "DIGEST"),
+    (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)?"), "TIME"),
+    (re.compile(r"\b\d{8}T?_?\d{6}Z?\b"), "TIME"),
+    (re.compile(r"(?<![\d.])\d+\.\d+(?:[eE]-?\d+)?(?![\d.]*\d)"), "N"),
+    # Durations and sizes; "1 h 30 min", "12 s", "350 MB", "4.1 ms".
+    (re.compile(r"\b(?:(?:\d+|N) (?:days?|h|min|s|ms|MB|GB|KB|MiB|seconds|minutes)\b ?)+"), "AMOUNT "),
+    (re.compile(r"\[[=.]+\]|[=.]{8,}"), "BAR"),
+    (re.compile(r"[ *]*\*{3,}"), ""),
+    (re.compile(r"\b(?:pid|process) \d+"), "process N"),
+    (re.compile(r"\s+"), " "),
+]
+
+
+def masked(text: str) -> str:
+    for pattern, name in _MASKS:
+        text = pattern.sub(name, text)
+    return text.strip()
+
+
+def difference(shown: Sequence[str], printed: Sequence[str]) -> Optional[str]:
+    """None if they agree, else what is not as shown. "..." in the shown lines stands for anything.
+
+    Line ends count as spaces: where Ansible wraps a text depends on the length of this machine's paths.
+    """
+    found = masked("\n".join(printed))
+    pieces = [masked(piece) for piece in _ELLIPSIS.split("\n".join(shown))]
+    place = 0
+    for number, piece in enumerate(pieces):
+        last = number == len(pieces) - 1
+        start = found.find(piece, place) if not last else max(place, len(found) - len(piece))
+        if number == 0 and start > 0 and not last:
+            start = -1
+        if start < 0 or (last and found[start:] != piece) or (number == 0 and last and found != piece):
+            return "%r is not there. After what agrees comes %r" % (piece, found[place : place + 300])
+        place = start + len(piece)
+    return None
+
+
+_ELLIPSIS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
+
+
+def abridged(printed: Sequence[str]) -> list[str]:
+    """Of a playbook's output what a reader wants: what tasks tell, failures, and the timeline. Other output as it is."""
+    if not any(line.startswith("PLAY RECAP") for line in printed):
+        return list(printed)
+    kept: list[str] = []
+    for block in "\n".join(printed).split("\n\n"):
+        lines = [line for line in block.splitlines() if line.strip()]
+        if any(line.endswith("=> ") or line.endswith("=>") or line.startswith(("fatal", "RUNBOOK", "decision")) for line in lines):
+            kept += [line for line in lines if not line.startswith(("included:", "skipping:"))]
+        elif kept[-1:] != ["..."]:
+            kept.append("...")
+    return kept

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a shown output may differ in, and what not; and what is read from a document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .document import Console, File, Scene, read_document
+from .shown import difference
+
+PRINTED = ["snapshot_20261124_032226_before: 197 records of http://192.0.2.10:8000 in 2.94 s", "ok: [one] =>", "    msg: all is", "        well", "", "end"]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        PRINTED,
+        ["snapshot_20250101_000000_before: 197 records of http://192.0.2.10:8000 in 0.1 s", "...", "end"],
+        ["...", "msg: all is well", "...", "end"],
+        ["snapshot_20250101_000000_before: 197 records ... in 12 s", "..."],
+        ["..."],
+    ],
+)
+def test_agrees(shown: list[str]) -> None:
+    assert difference(shown, PRINTED) is None
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        PRINTED[:-1],
+        PRINTED[1:],
+        ["snapshot_20250101_000000_before: 198 records of http://192.0.2.10:8000 in 0.1 s", "..."],
+        ["snapshot_20250101_000000_after: 197 records of http://192.0.2.10:8000 in 0.1 s", "..."],
+        ["...", "msg: all is bad", "..."],
+        ["...", "end", "...", "msg: all is well", "..."],
+        ["all is well", "..."],
+        ["...", "well"],
+        ["something else"],
+        ["end"],
+    ],
+)
+def test_differs(shown: list[str]) -> None:
+    assert difference(shown, PRINTED) is not None
+
+
+def test_both_kinds_of_documents_are_read_alike(tmp_path: Path) -> None:
+    markdown, guide = tmp_path / "a.md", tmp_path / "a.rst"
+    markdown.write_text(
+        "<!-- scene: the target stops -->\nWrite `b/c.yml`:\n\n```yaml\na: 1\n```\n\n<!-- exit code: 2 -->\n```console\n$ one \\\n  two\nshown\n$ three\n```\n"
+        "<!-- not run: needs root -->\n```console\n$ four\n```\n"
+    )
+    guide.write_text(
+        ".. scene: the target stops\n\n.. code-block:: yaml\n   :caption: b/c.yml\n\n   a: 1\n\n.. exit code: 2\n\n.. code-block:: console\n\n   $ one \\\n     two\n   shown\n"
+        "   $ three\n\n.. not run: needs root\n\n.. code-block:: console\n\n   $ four\n"
+    )
+    for path in (markdown, guide):
+        scene, file, first, second = read_document(path)
+        assert isinstance(scene, Scene)
+        assert scene.words == "the target stops"
+        assert isinstance(file, File)
+        assert (file.name, file.content) == ("b/c.yml", "a: 1\n")
+        assert isinstance(first, Console)
+        assert isinstance(second, Console)
+        assert [(command.text, command.shown) for command in first.commands] == [("one \\\n  two", ["shown"]), ("three", [])]
+        assert (first.exit_code, first.not_run, second.exit_code, second.not_run) == (2, None, 0, "needs root")

@@ -47,6 +47,10 @@ class Servers:
                 found[by_place[0]] = "127.0.0.1:%d" % server.port
         return found
 
+    def directories(self) -> dict[str, str]:
+        """Documented directories of the servers' data to the real ones."""
+        return {"/srv/chroma/source": str(self.source.directory / "data"), "/srv/chroma/target": str(self.target.directory / "data")}
+
     def empty(self) -> None:
         for server in (self.source, self.target):
             if not server.running:

@@ -18,7 +18,7 @@ _MASKS = [
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b"), "DIGEST"),
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)?"), "TIME"),
-    (re.compile(r"\b\d{8}T?_?\d{6}Z?\b"), "TIME"),
+    (re.compile(r"(?<!\d)\d{8}[Tt_]?\d{6}Z?(?!\d)"), "TIME"),
     (re.compile(r"(?<![\d.])\d+\.\d+(?:[eE]-?\d+)?(?![\d.]*\d)"), "N"),
     # Durations and sizes; "1 h 30 min", "12 s", "350 MB", "4.1 ms".
     (re.compile(r"\b(?:(?:\d+|N) (?:days?|h|min|s|ms|MB|GB|KB|MiB|seconds|minutes)\b ?)+"), "AMOUNT "),

@@ -26,7 +26,8 @@ from .scenes import SCENES, Servers
 from .shown import SNAPSHOT_ID, abridged, difference
 
 ADDRESS = re.compile(r"\b(localhost|192\.0\.2\.\d+):(\d+)\b")
-# What a document may name outside of the checkout.
+# What a document may name outside of the checkout; /var/lib/chromadb in an inventory is one for each host.
+OF_EACH_HOST = re.compile(r"(?<![\w./}-])/var/lib/chromadb(?=/)")
 OUTSIDE = re.compile(r"(?<![\w./}-])/(srv|opt|etc|var/lib|var/log|root|tmp)(?=/)")
 COMMAND_SECONDS = 240
 ANSWERED = re.compile(r"\[y/N\] (\w+)$")
@@ -63,7 +64,9 @@ class Story:
             elif isinstance(step, File):
                 path = self.checkout / self._real(step.name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(self._real(step.content), encoding="utf-8")
+                own = "%s/outside/{{ inventory_hostname }}/var/lib/chromadb" % self.checkout
+                content = OF_EACH_HOST.sub(own, step.content) if step.name.startswith("inventories/") else step.content
+                path.write_text(self._real(content), encoding="utf-8")
             elif step.not_run is not None:
                 self.not_run.append("%s:%d: %s: %s" % (self.document.name, step.line + 1, step.not_run, "; ".join(c.text for c in step.commands)))
             else:
@@ -100,11 +103,16 @@ class Story:
             return url or match[0]
 
         text = ADDRESS.sub(address, text)
+        for documented, real in self.servers.directories().items():
+            text = text.replace(documented, real)
         text = OUTSIDE.sub(lambda match: "%s/outside/%s" % (self.checkout, match[1]), text)
         return SNAPSHOT_ID.sub(lambda match: self.ids.get(match[0], match[0]), text)
 
     def _documented(self, text: str) -> str:
         """What was printed, with the addresses and directories of the documentation."""
+        for documented, real in self.servers.directories().items():
+            text = text.replace(real, documented)
+        text = re.sub(r"%s/outside/[\w.-]+(?=/var/lib/)" % re.escape(str(self.checkout)), "", text)
         for real, documented in (("/outside", ""), ("/home", "/home/me"), ("", "/home/me/infrafabric.chromadb")):
             text = text.replace(str(self.checkout) + real, documented)
         for documented, real in self.servers.addresses(self.document.read_text(encoding="utf-8")).items():
@@ -174,7 +182,7 @@ class Story:
 
 def _name(snapshot_id: str) -> str:
     """Of snapshot_20260102_030405_NAME the NAME; ids of other moments in it do not count."""
-    return re.sub(r"\d{8}_\d{6}", "", snapshot_id)
+    return re.sub(r"\d{8}[_t]\d{6}", "", snapshot_id)
 
 
 # Runs a command on a terminal and types what comes on standard input once it was asked; shows what the terminal shows.

@@ -64,7 +64,7 @@ def abridged(printed: Sequence[str]) -> list[str]:
     kept: list[str] = []
     for block in "\n".join(printed).split("\n\n"):
         lines = [line for line in block.splitlines() if line.strip()]
-        if any(line.endswith("=> ") or line.endswith("=>") or line.startswith(("fatal", "RUNBOOK", "decision")) for line in lines):
+        if any(line.endswith(("=> ", "=>")) or line.startswith(("fatal", "RUNBOOK", "decision")) for line in lines):
             kept += [line for line in lines if not line.startswith(("included:", "skipping:"))]
         elif kept[-1:] != ["..."]:
             kept.append("...")

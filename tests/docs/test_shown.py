@@ -56,7 +56,8 @@ def test_both_kinds_of_documents_are_read_alike(tmp_path: Path) -> None:
         "<!-- not run: needs root -->\n```console\n$ four\n```\n"
     )
     guide.write_text(
-        ".. scene: the target stops\n\n.. code-block:: yaml\n   :caption: b/c.yml\n\n   a: 1\n\n.. exit code: 2\n\n.. code-block:: console\n\n   $ one \\\n     two\n   shown\n"
+        ".. scene: the target stops\n\n.. code-block:: yaml\n   :caption: b/c.yml\n\n   a: 1\n\n.. exit code: 2\n\n"
+        ".. code-block:: console\n\n   $ one \\\n     two\n   shown\n"
         "   $ three\n\n.. not run: needs root\n\n.. code-block:: console\n\n   $ four\n"
     )
     for path in (markdown, guide):

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Callable, Optional
 
 from tests.support.chroma_server import ChromaServer
 from tests.support.raw import RawChroma
-from tests.support.run_module import CHECKOUT
+from tests.support.run_module import CHECKOUT, run_module
 
 sys.path.insert(0, str(CHECKOUT / "playbooks" / "files" / "demo"))
 import sample_data
@@ -30,6 +31,8 @@ class Servers:
     def __init__(self, source: ChromaServer, target: ChromaServer) -> None:
         self.source, self.target = source, target
         self.spare = ChromaServer()
+        # What stands for the root of the file system of the documents.
+        self.outside = Path()
 
     def address(self, documented: str) -> Optional[str]:
         """HOST:PORT of the server that a documented HOST:PORT stands for."""
@@ -77,10 +80,17 @@ def _start_spare(servers: Servers) -> None:
     sample_data.load(servers.spare.url, FRACTION)
 
 
+def _save_target(servers: Servers) -> None:
+    store = servers.outside / "srv/chromadb/snapshots"
+    store.mkdir(parents=True, mode=0o700)
+    run_module("snapshot", {"url": servers.target.url, "directory": str(store), "name": "before_upgrade"})
+
+
 SCENES: dict[str, Callable[[Servers], object]] = {
     "the source holds the sample data": lambda servers: sample_data.load(servers.source.url, FRACTION),
     "the target holds the sample data": lambda servers: sample_data.load(servers.target.url, FRACTION),
     "a second target holds the sample data": _start_spare,
+    "a snapshot of the target was taken before an upgrade": _save_target,
     "an accident damages the target": lambda servers: sample_data.damage(servers.target.url),
     "clients write to the source": lambda servers: _write_more(servers.source),
     "clients write to the target": lambda servers: _write_more(servers.target),

@@ -28,7 +28,9 @@ from .shown import SNAPSHOT_ID, abridged, difference
 ADDRESS = re.compile(r"\b(localhost|192\.0\.2\.\d+):(\d+)\b")
 # What a document may name outside of the checkout; /var/lib/chromadb in an inventory is one for each host.
 OF_EACH_HOST = re.compile(r"(?<![\w./}-])/var/lib/chromadb(?=/)")
-OUTSIDE = re.compile(r"(?<![\w./}-])/(srv|opt|etc|var/lib|var/log|root|tmp)(?=/)")
+OUTSIDE = re.compile(r"(?<![\w./}-])/(srv|opt|etc|var/lib|var/log)(?=/)")
+# How far a module is, a line now and then: how many there are depends on the machine.
+PROGRESS = re.compile(r"\S+ \| \w+: \w+  [\[\d]")
 COMMAND_SECONDS = 240
 ANSWERED = re.compile(r"\[y/N\] (\w+)$")
 
@@ -74,6 +76,7 @@ class Story:
                     self._do(command, step, step.exit_code if command is step.commands[-1] else 0)
 
     def _prepare(self) -> None:
+        self.servers.outside = self.checkout / "outside"
         listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=CHECKOUT, capture_output=True, check=True)
         for name in listed.stdout.decode().split("\0"):
             if name and (CHECKOUT / name).is_file() and not name.startswith("tests/"):
@@ -86,7 +89,7 @@ class Story:
         collection = self.checkout / ".collections/ansible_collections/infrafabric/chromadb"
         collection.parent.mkdir(parents=True)
         collection.symlink_to("../../..")
-        for name in ("home", "outside/srv", "outside/opt", "outside/tmp"):
+        for name in ("home", "outside/srv", "outside/opt"):
             (self.checkout / name).mkdir(parents=True, mode=0o700)
         # What the role runtime makes on the hosts.
         (self.checkout / "outside/opt/chromadb-runtime").symlink_to(sys.prefix)
@@ -125,7 +128,7 @@ class Story:
         code, output = self._run(self._real(command.text), answer)
         self.commands += 1
         self._learn(command.shown, output)
-        printed = self._documented(output).splitlines()
+        printed = [line for line in self._documented(output).splitlines() if not PROGRESS.match(line)]
         self._printed[command.first_line] = (command, printed, block.indent)
         where = "%s:%d: $ %s" % (self.document.name, command.first_line, command.text)
         if code != exit_code:
@@ -162,7 +165,8 @@ class Story:
     def _learn(self, shown: list[str], output: str) -> None:
         """Which real snapshot is meant by an id that the document shows: the next new one of the same name."""
         real = [found for found in dict.fromkeys(SNAPSHOT_ID.findall(output)) if found not in self.ids.values()]
-        for documented in dict.fromkeys(SNAPSHOT_ID.findall("\n".join(shown))):
+        text = self.document.read_text(encoding="utf-8") if self.update else "\n".join(shown)
+        for documented in dict.fromkeys(SNAPSHOT_ID.findall(text)):
             if documented not in self.ids:
                 fits = next((found for found in real if _name(found) == _name(documented)), None)
                 if fits:

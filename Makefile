@@ -90,6 +90,10 @@ build: setup ## The collection's archive
 bench: setup ## Memory and speed of snapshot and migrate, 10,000 and 100,000 records
 	$(BIN)/python -m tests.benchmark
 
+.PHONY: test-docs
+test-docs: setup ## Every command of README and guides, and the table of failures (PYTEST_ARGS=--update-docs writes what was printed)
+	$(BIN)/python -m pytest -rP $(PYTEST_ARGS) tests/docs
+
 .PHONY: test-versions
 test-versions: setup ## Servers from 0.3.29 to 1.5.x
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/versions

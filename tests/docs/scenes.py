@@ -86,11 +86,16 @@ def _save_target(servers: Servers) -> None:
     run_module("snapshot", {"url": servers.target.url, "directory": str(store), "name": "before_upgrade"})
 
 
+def _directories_of_a_cutover(servers: Servers) -> None:
+    (servers.outside / "target.example.com/var/lib/chromadb/snapshots").mkdir(parents=True, mode=0o700)
+
+
 SCENES: dict[str, Callable[[Servers], object]] = {
     "the source holds the sample data": lambda servers: sample_data.load(servers.source.url, FRACTION),
     "the target holds the sample data": lambda servers: sample_data.load(servers.target.url, FRACTION),
     "a second target holds the sample data": _start_spare,
     "a snapshot of the target was taken before an upgrade": _save_target,
+    "the target's host has the directories that a cutover leaves": _directories_of_a_cutover,
     "an accident damages the target": lambda servers: sample_data.damage(servers.target.url),
     "clients write to the source": lambda servers: _write_more(servers.source),
     "clients write to the target": lambda servers: _write_more(servers.target),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""docs/failures.md: each failure class, provoked with the real modules, with the message that came and what to do about it.
+"""Each failure class, provoked with the real modules: docs/failures.md has the messages that came, and the guide to troubleshooting the same table.
 
 `make test-docs PYTEST_ARGS=--update-docs` writes the table anew.
 """
@@ -27,6 +27,8 @@ from tests.support.run_module import CHECKOUT, Apart, run_module
 from tests.support.tls_proxy import Authority, TlsProxy
 
 TABLE = CHECKOUT / "docs" / "failures.md"
+GUIDE = CHECKOUT / "docs" / "docsite" / "rst" / "guide_troubleshooting.rst"
+BEGIN, END = ".. failure classes: begin\n", ".. failure classes: end\n"
 COMMAND = CHECKOUT / "bin" / "chromadb-rollback.sh"
 
 # What it means, and what to do.
@@ -315,10 +317,27 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
+def in_the_guide() -> str:
+    """The first table again, in reStructuredText."""
+    lines = ["", ".. list-table::", "   :header-rows: 1", "   :widths: 16 7 36 41", ""]
+    rows = [("``failure_class``", "Code", "What it means", "What to do")]
+    rows += [(f"``{name}``", exit_code(name), *(text.replace("`", "``") for text in MEANING[name])) for name in sorted(FAILURE_CLASSES)]
+    for row in rows:
+        lines += ["   %s - %s" % ("*" if number == 0 else " ", cell) for number, cell in enumerate(row)]
+    return "\n".join(lines) + "\n\n"
+
+
 def test_the_table_in_the_documents_is_what_was_seen(request: pytest.FixtureRequest) -> None:
     if len(SEEN) < len(SITUATIONS):
         pytest.skip("Not every situation was tried.")
     assert {failure_class for failure_class, _message in SEEN.values()} == set(FAILURE_CLASSES) == set(MEANING)
+    guide = GUIDE.read_text(encoding="utf-8")
+    before, rest = guide.split(BEGIN)
+    _table, after = rest.split(END)
+    wanted = before + BEGIN + in_the_guide() + END + after
     if request.config.getoption("--update-docs"):
         TABLE.write_text(markdown(), encoding="utf-8")
+        GUIDE.write_text(wanted, encoding="utf-8")
+        guide = wanted
     assert TABLE.read_text(encoding="utf-8") == markdown()
+    assert guide == wanted

@@ -20,11 +20,17 @@ _MASKS = [
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)?"), "TIME"),
     (re.compile(r"(?<!\d)\d{8}[Tt_]?\d{6}Z?(?!\d)"), "TIME"),
     (re.compile(r"(?<![\d.])\d+\.\d+(?:[eE]-?\d+)?(?![\d.]*\d)"), "N"),
+    # Seconds since 1970.
+    (re.compile(r"\b1\d{9}\b"), "TIME"),
     # Durations and sizes; "1 h 30 min", "12 s", "350 MB", "4.1 ms".
     (re.compile(r"\b(?:(?:\d+|N) (?:days?|h|min|s|ms|MB|GB|KB|MiB|seconds|minutes)\b ?)+"), "AMOUNT "),
+    (re.compile(r"\b\d+ a second"), "N a second"),
+    (re.compile(r"core \d+\.\d+\.\w+"), "core VERSION"),
     (re.compile(r"\[[=.]+\]|[=.]{8,}"), "BAR"),
     (re.compile(r"[ *]*\*{3,}"), ""),
     (re.compile(r"\b(?:pid|process) \d+"), "process N"),
+    # A line of the audit log: who did it.
+    (re.compile(r"\b(manual|automatic|time_based) +\S+ +(?=[N\d])"), r"\1 USER "),
     (re.compile(r"\s+"), " "),
 ]
 
@@ -55,6 +61,26 @@ def difference(shown: Sequence[str], printed: Sequence[str]) -> Optional[str]:
 
 
 _ELLIPSIS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
+
+
+_HOST = re.compile(r"(?:ok|changed|fatal|failed|skipping|included): \[?([\w.-]+)")
+
+
+def by_host(printed: Sequence[str]) -> list[str]:
+    """The hosts of each task in the order of their names: they come as they are ready."""
+    ordered: list[str] = []
+    chunks: list[tuple[str, list[str]]] = []
+    for line in [*printed, ""]:
+        host = _HOST.match(line)
+        if host:
+            chunks.append((host[1], [line]))
+        elif chunks and line.strip():
+            chunks[-1][1].append(line)
+        else:
+            ordered += [each for _host, lines in sorted(chunks, key=lambda chunk: chunk[0]) for each in lines]
+            chunks = []
+            ordered.append(line)
+    return ordered[:-1]
 
 
 def abridged(printed: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from tests.support.run_module import CHECKOUT
 
 from .document import Command, Console, File, Scene, read_document
 from .scenes import SCENES, Servers
-from .shown import SNAPSHOT_ID, abridged, difference
+from .shown import SNAPSHOT_ID, abridged, by_host, difference
 
 ADDRESS = re.compile(r"\b(localhost|192\.0\.2\.\d+):(\d+)\b")
 # What a document may name outside of the checkout; /var/lib/chromadb in an inventory is one for each host.
@@ -128,7 +128,7 @@ class Story:
         code, output = self._run(self._real(command.text), answer)
         self.commands += 1
         self._learn(command.shown, output)
-        printed = [line for line in self._documented(output).splitlines() if not PROGRESS.match(line)]
+        printed = by_host([line for line in self._documented(output).splitlines() if not PROGRESS.match(line)])
         self._printed[command.first_line] = (command, printed, block.indent)
         where = "%s:%d: $ %s" % (self.document.name, command.first_line, command.text)
         if code != exit_code:

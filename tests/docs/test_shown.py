@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .document import Console, File, Scene, read_document
-from .shown import difference
+from .shown import by_host, difference
 
 PRINTED = ["snapshot_20261124_032226_before: 197 records of http://192.0.2.10:8000 in 2.94 s", "ok: [one] =>", "    msg: all is", "        well", "", "end"]
 
@@ -70,3 +70,9 @@ def test_both_kinds_of_documents_are_read_alike(tmp_path: Path) -> None:
         assert isinstance(second, Console)
         assert [(command.text, command.shown) for command in first.commands] == [("one \\\n  two", ["shown"]), ("three", [])]
         assert (first.exit_code, first.not_run, second.exit_code, second.not_run) == (2, None, 0, "needs root")
+
+
+def test_hosts_come_in_any_order() -> None:
+    one, two = ["ok: [one] => ", "    msg: a"], ["ok: [two] => ", "    msg: b"]
+    assert by_host(["TASK [x]", *two, *one, "", "PLAY RECAP"]) == ["TASK [x]", *one, *two, "", "PLAY RECAP"]
+    assert by_host([*one, "", *two]) == [*one, "", *two]

@@ -26,6 +26,9 @@ from tests.support.raw import Record
 from tests.support.run_module import CHECKOUT, Apart, run_module
 from tests.support.tls_proxy import Authority, TlsProxy
 
+# The last test looks at what the others saw: all in one process.
+pytestmark = pytest.mark.xdist_group("failures")
+
 TABLE = CHECKOUT / "docs" / "failures.md"
 GUIDE = CHECKOUT / "docs" / "docsite" / "rst" / "guide_troubleshooting.rst"
 BEGIN, END = ".. failure classes: begin\n", ".. failure classes: end\n"

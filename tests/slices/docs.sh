@@ -12,4 +12,4 @@ for tool in age-keygen curl; do
     apt-get update -qq && apt-get install -qq -y --no-install-recommends age curl > /dev/null
   fi
 done
-.venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist loadgroup -rP --durations 12 tests/docs | grep -vE '^[_-]+ .* [_-]+$'
+.venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist load -rP --durations 12 tests/docs | grep -vE '^[_-]+ .* [_-]+$'

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, Iterator
 
 from .._errors import DriftError, IntegrityError
-from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .collection_spec import CollectionSpec
 from .live import LiveCollection
@@ -40,14 +39,8 @@ def require_mendable(server: Server, expected: CollectionSpec, differences: dict
 
 
 def create(server: Server, spec: CollectionSpec) -> StoredCollection:
-    """Create the collection and prove that the server made it so. Another worker of the same migration may have been faster: then it is that one's."""
-    try:
-        created = server.create_collection(**creation_arguments(spec, server.capabilities))
-    except StatusError:
-        found = server.find_collection(spec.name)
-        if found is None:
-            raise
-        created = found
+    """Create the collection and prove that the server made it so."""
+    created = server.create_collection(**creation_arguments(spec, server.capabilities))
     differences = spec_differences(spec, read_spec(server, created), server.capabilities)
     if differences:
         raise IntegrityError(f"{server.endpoint.url} created the collection {spec.name!r} with {_words(differences)}.", collection=spec.name)

@@ -209,12 +209,12 @@ class _Validation:
         spaces = {name: subject.space for name, subject in self._walk.subjects.items()}
         known = [place for place, query in enumerate(queries) if query.collection in spaces]
         asked = [queries[place] for place in known]
-        expected = ask_source(self.plan, asked, spaces)
-        answers = ask_target(self.stored, asked)
+        expected, unanswered = ask_source(self.plan, asked, spaces)
+        answers = ask_target(self.stored, asked, spaces)
         truths = [exact.found[place] if self.sample is None else None for place in known]
         held = [None] * len(asked) if self.sample is None else held_shares(self.stored, asked, spaces, expected)
         results = [
-            judge_query(query, spaces[query.collection], truths[row], expected[row], answers.target[row], answers.errors[row], held[row])
+            judge_query(query, spaces[query.collection], truths[row], expected[row], answers.target[row], answers.errors[row], held[row], unanswered[row])
             for row, query in enumerate(asked)
         ]
         return results, answers
@@ -342,7 +342,10 @@ def _choose(plan: MigrationPlan, sample: _Sample) -> dict[str, list[str]]:
 
 
 def _ids_are_prefixed(plan: MigrationPlan, stored: Mapping[str, LiveCollection]) -> bool:
-    """Whether the ids in merged targets begin with their source collection's name, found by asking for a few under both ids."""
+    """Whether the ids in merged targets begin with their source collection's name, found by asking for a few under both ids.
+
+    Where none is there under either, they are taken to: then no two records claim one place, and all of them are found to be missing.
+    """
     for source in plan.sources:
         for target in plan.reachable(source):
             if not plan.is_merged(target) or target not in stored:
@@ -357,7 +360,7 @@ def _ids_are_prefixed(plan: MigrationPlan, stored: Mapping[str, LiveCollection])
             prefixed = len(stored[target].read_without_vectors([f"{source.name}:{record_id}" for record_id in here]).ids)
             if plain or prefixed:
                 return prefixed > plain
-    return False
+    return True
 
 
 def _missing(expected_counts: Mapping[str, int], sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], census: Census) -> int:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -33,6 +34,7 @@ CHECKS = (
 )
 
 EXAMPLES = 10
+OF_EACH_COLLECTION, MOST_EXAMPLES = 3, 200
 LONGEST_TEXT = 500
 
 
@@ -67,11 +69,15 @@ class Examples:
     def __init__(self, limit: int = EXAMPLES) -> None:
         self.total = 0
         self._limit = limit
+        self._of_each: Counter[str] = Counter()
         self._kept: list[dict[str, Any]] = []
 
     def add(self, **case: Any) -> None:
         self.total += 1
-        if len(self._kept) < self._limit:
+        # The first few, and a few of each further collection, so that none is unheard of.
+        own = str(case.get("collection"))
+        self._of_each[own] += 1
+        if len(self._kept) < self._limit or (self._of_each[own] <= OF_EACH_COLLECTION and len(self._kept) < MOST_EXAMPLES):
             self._kept.append({key: shortened(value) for key, value in case.items()})
 
     @property

@@ -48,7 +48,7 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
         "examples": [
             {"difference": what, **case}
             for what, kept in (("lost", census.lost), ("changed", census.changed), ("extra", census.extra), ("foreign", census.foreign))
-            for case in kept.kept[:EXAMPLES_OF_A_KIND]
+            for case in _of_each_collection(kept.kept)
         ],
     }
     if sampled is not None:
@@ -79,6 +79,17 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
     if foreign:
         return Check(RECORDS, WARNING, 0.0, 0.0, "records", f"{summary} {number(foreign, 'record')} in the target belong to somebody else.", details)
     return Check(RECORDS, PASSED, 0.0, 0.0, "records", summary, details)
+
+
+def _of_each_collection(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first few of a kind, and the first of each further collection."""
+    met: set[object] = set()
+    shown = []
+    for place, case in enumerate(cases):
+        if place < EXAMPLES_OF_A_KIND or case["collection"] not in met:
+            shown.append(case)
+        met.add(case["collection"])
+    return shown
 
 
 def _where(census: Census) -> str:

@@ -16,6 +16,8 @@ from .thresholds import Thresholds
 
 # Of fewer searches nothing is concluded about an index.
 LEAST_FOR_INDEX = 5
+# (1 - Jaccard) in percent where half of ten answers are others.
+HALF_IS_OTHERS = 100 * (1 - 5 / 15)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +62,10 @@ def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool
     errors = [result for result in results if result.error]
     if errors:
         return verdict(FAILED, f"{number(len(errors), 'search', 'searches')} of {len(results)} failed; the first: {errors[0].error}")
+    unanswered = [result for result in results if result.unanswered]
+    if unanswered:
+        words = f"The source failed {number(len(unanswered), 'search', 'searches')} of {len(results)}, so that nothing can be said of them; the first: "
+        return verdict(NOT_RUN, words + unanswered[0].unanswered)
     if average > limits.max_divergence_percent:
         return verdict(FAILED, f"Searches diverge by {average:.1f} % on average, more than {limits.max_divergence_percent:g} %.")
     if query_divergence(worst) > limits.max_query_divergence_percent:
@@ -69,11 +75,7 @@ def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool
         return verdict(FAILED, f"Searches in {worst_collection} diverge by {worst_average:.1f} % on average, more than {limits.max_divergence_percent:g} %.")
     for name, own in _grouped(results).items():
         if len(own) >= LEAST_FOR_INDEX and _index_is_broken(own):
-            found = 100 * (_mean([r.recall_target for r in own]) or 0.0)
-            return verdict(
-                FAILED,
-                f"The target's index of {name} is damaged: it finds {found:.0f} % of the true nearest records, less than half of what the source's finds.",
-            )
+            return verdict(FAILED, f"The target's index of {name} is damaged: {_what_it_finds(own)}.")
     if average > limits.warn_divergence_percent:
         return verdict(WARNING, f"Searches diverge by {average:.1f} % on average, more than {limits.warn_divergence_percent:g} %.")
     summary = f"{number(len(results), 'search finds', 'searches find')} the same records: divergence {average:.1f} % on average."
@@ -97,7 +99,18 @@ def average_divergence(results: Sequence[QueryResult]) -> float:
 
 def _index_is_broken(results: Sequence[QueryResult]) -> bool:
     source, target = _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
-    return target is not None and target < 0.5 * (1.0 if source is None else source)
+    if target is None:
+        # Not all records were looked at, so what is truly nearest is not known: the source's answers have to do.
+        apart = _mean([r.index_divergence for r in results])
+        return apart is not None and apart > HALF_IS_OTHERS
+    return target < 0.5 * (1.0 if source is None else source)
+
+
+def _what_it_finds(results: Sequence[QueryResult]) -> str:
+    found = _mean([r.recall_target for r in results])
+    if found is None:
+        return f"its answers are {_mean([r.index_divergence for r in results]) or 0.0:.0f} % others than the source's"
+    return f"it finds {100 * found:.0f} % of the true nearest records, less than half of what the source's finds"
 
 
 def _grouped(results: Sequence[QueryResult]) -> dict[str, list[QueryResult]]:

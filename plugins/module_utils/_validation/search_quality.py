@@ -14,7 +14,7 @@ from typing import Any, Optional, Sequence
 from .check import shortened
 from .neighbours import NEAREST, Neighbour, Query, TrueNeighbours, tolerance
 
-# What an index answered: (id, distance), nearest first.
+# What an index answered: (id, true distance of that record), nearest first.
 Answer = list[tuple[str, float]]
 
 
@@ -27,6 +27,8 @@ class QueryResult:
     index_divergence  (1 - Jaccard) of what both servers answer: damage plus the approximation of both indexes
     recall_source     of the ten truly nearest expected records, the share that the source's index answers
     recall_target     the same of the target
+    error             why the target could not be asked
+    unanswered        why the source could not be asked
     """
 
     query: Query
@@ -35,6 +37,7 @@ class QueryResult:
     recall_source: Optional[float]
     recall_target: Optional[float]
     error: str = ""
+    unanswered: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -44,7 +47,7 @@ class QueryResult:
             "index_divergence_percent": self.index_divergence,
             "recall_source": self.recall_source,
             "recall_target": self.recall_target,
-            "error": self.error,
+            "error": self.error or self.unanswered,
         }
 
 
@@ -56,6 +59,7 @@ def judge_query(
     target: Optional[Answer],
     error: str = "",
     held: Optional[float] = None,
+    unanswered: str = "",
 ) -> QueryResult:
     """Compare what was truly nearest and what the servers answer.
 
@@ -70,7 +74,7 @@ def judge_query(
         recall_target = None if target is None else _recall(query, space, truth.actual, target)
     if source is not None and target is not None:
         index_divergence = _index_divergence(query, space, source, target)
-    return QueryResult(query, true_divergence, index_divergence, recall_source, recall_target, error)
+    return QueryResult(query, true_divergence, index_divergence, recall_source, recall_target, error, unanswered)
 
 
 def _true_divergence(query: Query, space: str, truth: TrueNeighbours) -> float:
@@ -108,7 +112,7 @@ def _recall(query: Query, space: str, truth: Sequence[Neighbour], answer: Answer
         return 1.0
     far = _reach(query, space, truth)
     ids = {neighbour.id for neighbour in truth}
-    found = sum(1 for record_id, distance in answer[:NEAREST] if record_id in ids or distance <= far)
+    found = sum(1 for record_id, distance in dict(answer[:NEAREST]).items() if record_id in ids or distance <= far)
     return min(found, len(truth)) / len(truth)
 
 

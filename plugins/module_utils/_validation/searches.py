@@ -24,7 +24,7 @@ from .neighbours import NEAREST, Query, distances, tolerance
 from .search_quality import Answer
 
 # Records that are searched for, unless the user brings queries: so many in all, at least MIN and at most MAX of each collection.
-QUERIES, MIN_PER_COLLECTION, MAX_PER_COLLECTION = 40, 2, 20
+QUERIES, MIN_PER_COLLECTION, MAX_PER_COLLECTION = 40, 5, 20
 # Of a collection whose records are routed by their metadata, more answers are asked for: some belong to other targets.
 ROUTED_ANSWERS = 40
 # Searches are timed until there are so many samples, or so many seconds have passed.
@@ -33,9 +33,8 @@ TIMED_SEARCHES, TIMED_SECONDS = 100, 2.0
 
 @dataclass
 class Answers:
-    """What the servers answered to each query, and how long single searches of the target took (seconds)."""
+    """What the target answered to each query, and how long single searches took (seconds)."""
 
-    source: list[Optional[Answer]] = field(default_factory=list)
     target: list[Optional[Answer]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -140,13 +139,15 @@ def _rank(key: bytes, record_id: str) -> bytes:
     return hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
 
 
-def ask_source(plan: MigrationPlan, queries: Sequence[Query], spaces: Mapping[str, str]) -> list[Optional[Answer]]:
-    """What the source's indexes answer, under the ids that the records have in the target.
+def ask_source(plan: MigrationPlan, queries: Sequence[Query], spaces: Mapping[str, str]) -> tuple[list[Optional[Answer]], list[str]]:
+    """What the source's indexes answer, under the ids that the records have in the target, and for each query the error of a search
+    that failed ("" for none).
 
     Where several collections feed a target, their answers are merged by distance. None where that is not possible: another
     distance, or a source that does not answer.
     """
     merged: list[Optional[Answer]] = [[] for _query in queries]
+    errors = ["" for _query in queries]
     by_target: dict[str, list[int]] = {}
     for place, query in enumerate(queries):
         by_target.setdefault(query.collection, []).append(place)
@@ -155,17 +156,23 @@ def ask_source(plan: MigrationPlan, queries: Sequence[Query], spaces: Mapping[st
         for source in plan.sources:
             if target not in plan.reachable(source):
                 continue
-            answers = _ask_one(plan, source, target, vectors) if source.spec.space == spaces[target] else None
+            answers, error = None, ""
+            if source.spec.space == spaces[target]:
+                try:
+                    answers = _ask_one(plan, source, target, vectors)
+                except OperationError as failure:
+                    error = failure.message
             for row, place in enumerate(places):
                 held = merged[place]
+                errors[place] = errors[place] or error
                 merged[place] = None if held is None or answers is None else held + answers[row]
     for place, found in enumerate(merged):
         if found is not None:
             merged[place] = sorted(found, key=lambda answer: answer[1])[:NEAREST]
-    return merged
+    return merged, errors
 
 
-def _ask_one(plan: MigrationPlan, source: LiveCollection, target: str, vectors: Any) -> Optional[list[Answer]]:
+def _ask_one(plan: MigrationPlan, source: LiveCollection, target: str, vectors: Any) -> list[Answer]:
     """The answers of one source collection; those that go to another target, or nowhere, are left out."""
     count = source.count()
     if not count:
@@ -175,24 +182,42 @@ def _ask_one(plan: MigrationPlan, source: LiveCollection, target: str, vectors: 
     wanted = NEAREST if len(plan.reachable(source)) == 1 else ROUTED_ANSWERS
     # A few more: records that the schema refuses are not expected in the target.
     wanted = min(count, wanted if plan.transformation.is_identity else wanted + NEAREST)
-    try:
-        answer = source.server.query(source.stored.id, vectors, wanted, ("distances", "metadatas"))
-    except OperationError:
-        return None
-    return [_placed(plan, source, target, answer, row) for row in range(len(vectors))]
+    answer = source.server.query(source.stored.id, vectors, wanted, ("distances", "metadatas"))
+    stated = [[(record_id, _distance(far)) for record_id, far in zip(*columns)] for columns in zip(answer["ids"], answer["distances"])]
+    # Servers before 0.4 do not find every record by its id.
+    answers = with_true_distances(source, source.spec.space, vectors, stated) if source.server.capabilities.tenants else stated
+    return [_placed(plan, source, target, dict(zip(answer["ids"][row], answer["metadatas"][row])), answers[row]) for row in range(len(vectors))]
 
 
-def _placed(plan: MigrationPlan, source: LiveCollection, target: str, answer: Mapping[str, Any], row: int) -> Answer:
-    found: Answer = []
-    ids, distances, metadatas = answer["ids"][row], answer["distances"][row], answer["metadatas"][row]
-    for record_id, distance, metadata in zip(ids, distances, metadatas):
-        place = plan.transformation.place(source.name, record_id, metadata)
-        if place.target == target and not plan.transformation.metadata_of(source.name, target, record_id, None, metadata)[1]:
-            found.append((place.id, _distance(distance)))
+def with_true_distances(collection: LiveCollection, space: str, vectors: Any, answers: Sequence[Answer]) -> list[Answer]:
+    """The same answers with the distances that the named records have by their own vectors, nearest first; infinite for a record that
+    is not there. What an index says of a distance belongs to the record that it means, which need not be the one that it names.
+    """
+    ids = sorted({record_id for answer in answers for record_id, _stated in answer})
+    records = collection.fetch(ids)
+    if records.dimension != vectors.shape[1]:
+        return [[(record_id, math.inf) for record_id, _stated in answer] for answer in answers]
+    far = distances(space, np.asarray(vectors, dtype=np.float64), records.embeddings)
+    places = records.positions()
+    known = np.ones(len(records), dtype=bool) if records.embedded is None else records.embedded
+    found = []
+    for row, answer in enumerate(answers):
+        true = {record_id: float(far[row, places[record_id]]) if record_id in places and known[places[record_id]] else math.inf for record_id, _ in answer}
+        found.append(sorted(true.items(), key=lambda pair: pair[1]))
     return found
 
 
-def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Query]) -> Answers:
+def _placed(plan: MigrationPlan, source: LiveCollection, target: str, metadatas: Mapping[str, Any], answer: Answer) -> Answer:
+    found: Answer = []
+    for record_id, distance in answer:
+        metadata = metadatas[record_id]
+        place = plan.transformation.place(source.name, record_id, metadata)
+        if place.target == target and not plan.transformation.metadata_of(source.name, target, record_id, None, metadata)[1]:
+            found.append((place.id, distance))
+    return found
+
+
+def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Query], spaces: Mapping[str, str]) -> Answers:
     """What the target's indexes answer, one search after the other, timed. An error of a search is noted, not raised."""
     answers = Answers()
     counts = {name: collection.count() for name, collection in collections.items()}
@@ -210,6 +235,7 @@ def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Quer
         except OperationError as error:
             answers.target.append(None)
             answers.errors.append(error.message)
+    _look_up(collections, queries, spaces, answers)
     # The first search of a collection loads its index; what is timed is the searching after that.
     timed = [place for place, query in enumerate(queries) if not answers.errors[place] and counts.get(query.collection)]
     begun = time.monotonic()
@@ -224,6 +250,24 @@ def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Quer
                 return answers
             answers.seconds.append(time.monotonic() - started)
     return answers
+
+
+def _look_up(collections: Mapping[str, LiveCollection], queries: Sequence[Query], spaces: Mapping[str, str], answers: Answers) -> None:
+    """Put the true distances into the answers."""
+    by_target: dict[str, list[int]] = {}
+    for place, query in enumerate(queries):
+        if answers.target[place]:
+            by_target.setdefault(query.collection, []).append(place)
+    for target, places in by_target.items():
+        vectors = np.stack([queries[place].vector for place in places])
+        try:
+            found = with_true_distances(collections[target], spaces[target], vectors, [answers.target[place] or [] for place in places])
+        except OperationError as error:
+            for place in places:
+                answers.errors[place] = error.message
+            continue
+        for place, answer in zip(places, found):
+            answers.target[place] = answer
 
 
 def held_shares(

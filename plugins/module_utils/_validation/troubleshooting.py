@@ -105,7 +105,7 @@ ENTRIES = (
         "Go on with the cutover",
         "Everything that was checked is as it should be.",
         (
-            "Collect the approvals (operations, database, security) in chromadb_approvals.",
+            "Collect the approvals of cutover_required_approvals (operations, dba, security, engineering, on_call) in chromadb_approvals.",
             "Run: ansible-playbook infrafabric.chromadb.cutover -i INVENTORY",
             "Keep the snapshots until the retention time has passed.",
         ),
@@ -114,7 +114,7 @@ ENTRIES = (
     Entry(
         "roll_back",
         "Roll the target back",
-        "The data in the target is not what it should be.",
+        "The data in the target, or what of it was expected, is not as it should be; the reasons say which.",
         (
             "If the playbooks run with chromadb_auto_rollback, the rollback has been started; look for its entry in the audit log.",
             "Otherwise run: ansible-playbook infrafabric.chromadb.rollback -i INVENTORY",
@@ -237,7 +237,8 @@ ENTRIES = (
         "It was created by a client before the migration, with other defaults.",
         (
             "If the distance differs, no change in place is possible: delete the target collection, after a snapshot, and migrate again.",
-            "Other settings are mended by running the migration again.",
+            "Other settings (ef_search, batch sizes, the embedding function, the collection's metadata) are mended by running the migration again; it refuses,"
+            " and names it, what Chroma cannot change in a collection that exists, such as ef_construction and max_neighbors.",
         ),
         _specs_differ,
     ),
@@ -255,7 +256,10 @@ ENTRIES = (
         "index",
         "The target's index finds less than the source's",
         "The records are there; the index over them is less exact, as it is when collections merge into a larger one.",
-        ("Raise ef_search of the target collection.", "If that does not help, roll back and migrate again, which builds the index anew."),
+        (
+            "If the target is to find more than before, raise ef_search of the collection on both sides, since the validation compares it.",
+            "If that does not help, delete the target collection, after a snapshot, and migrate again, which builds the index anew.",
+        ),
         _index_lags,
     ),
     Entry(

@@ -98,10 +98,18 @@ class Walk:
                     self._subject(target, source.name)
         if self._chosen is not None:
             return self.result
+        self._visit_unfed()
         with self._progress.phase("surplus"):
             for target, counterpart in self._counterparts.items():
                 self._look_at_surplus(self.subjects[target], counterpart)
         return self.result
+
+    def _visit_unfed(self) -> None:
+        """Targets that a route leads to and no record takes now: what an earlier run brought there is one too many."""
+        for source in self._plan.sources:
+            for target in self._plan.reachable(source):
+                if target in self._stored and target not in self.subjects:
+                    self._subject(target, source.name)
 
     def _compared(self) -> Iterator[tuple[TransformedBatch, ComparedBatch]]:
         """Runs in a thread of its own, so that reading goes on while the observers think."""

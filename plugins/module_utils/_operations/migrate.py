@@ -20,13 +20,13 @@ from .._files import wait_for_free_space
 from .._journal import Journal
 from .._lock import server_lock
 from .._records.compare import ComparedBatch
-from .._records.live import Throttle
+from .._records.live import LiveCollection, Throttle
 from .._records.read_ahead import read_ahead
 from .._records.seen_records import SeenRecords, seen_records_path
 from .._schema.invalid import InvalidTally
 from .._schema.plan import MigrationPlan, Shard, TransformedBatch
 from .._server.probe import connect
-from .._server.server import Server
+from .._server.server import Server, StoredCollection
 from .narrowing import Narrowed, narrow
 from .outcome import Context, Outcome
 from .planning import make_plan
@@ -238,9 +238,21 @@ class _Migration:
             target.inspect()
             self.targets[name] = target
         self.checkpoint.begin_writing()
+        if self.settings.prune and self.narrowed is None:
+            self.targets.update(self._unfed(existing))
         for target in self.targets.values():
             ids = None if self.narrowed is None else self.narrowed.places.get(target.name)
             target.open(self.settings.batch_size, self._verified, self.context.check_mode, self.journal, ids)
+
+    def _unfed(self, existing: Mapping[str, StoredCollection]) -> dict[str, TargetCollection]:
+        """Targets that a route leads to and no record takes now: what an earlier run brought there is to be pruned as well."""
+        found = {}
+        for source in self.plan.sources:
+            for name in self.plan.reachable(source):
+                if name in existing and name not in self.targets:
+                    spec = LiveCollection(self.server, existing[name]).spec
+                    found[name] = TargetCollection(self.server, spec, existing[name], self.plan.is_merged(name), {source.name})
+        return found
 
     def _verified(self, records: int) -> None:
         self.checkpoint.checkpoint.successful_chunks += records

@@ -53,9 +53,11 @@ options:
     type: list
     elements: path
   log_pattern:
-    description: A regular expression (of Python). A new line in which it is found is an error.
+    description:
+      - A regular expression (of Python). A new line in which it is found is an error.
+      - The default knows the levels of Python's logging, of nginx and of C(level=...), answers of 500 and above in access logs, and crashes.
     type: str
-    default: '\b(ERROR|CRITICAL|FATAL|PANIC)\b|Traceback \(most recent call last\)|panicked at'
+    default: '\b(ERROR|CRITICAL|FATAL|PANIC)\b|\[(error|crit|alert|emerg)\]|level=(error|fatal)|^error:|HTTP/\S+" 5\d\d |Traceback \(most recent|panicked at'
   log_ignore:
     description: A regular expression for lines that are no error although O(log_pattern) is found in them.
     type: str
@@ -219,6 +221,8 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._argument_spe
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.monitor_info import monitor_info
 
+LOG_PATTERN = r'\b(ERROR|CRITICAL|FATAL|PANIC)\b|\[(error|crit|alert|emerg)\]|level=(error|fatal)|^error:|HTTP/\S+" 5\d\d |Traceback \(most recent|panicked at'
+
 
 def main() -> None:
     options: ArgumentSpec = {
@@ -228,7 +232,7 @@ def main() -> None:
         "collections": {"type": "list", "elements": "str"},
         "expected_counts": {"type": "dict"},
         "log_files": {"type": "list", "elements": "path"},
-        "log_pattern": {"type": "str", "default": r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|Traceback \(most recent call last\)|panicked at"},
+        "log_pattern": {"type": "str", "default": LOG_PATTERN},
         "log_ignore": {"type": "str"},
         "max_latency_ms": {"type": "float", "default": 500},
         "min_queries_per_second": {"type": "float", "default": 10},

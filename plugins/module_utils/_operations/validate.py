@@ -360,7 +360,7 @@ def _ids_are_prefixed(plan: MigrationPlan, stored: Mapping[str, LiveCollection])
             prefixed = len(stored[target].read_without_vectors([f"{source.name}:{record_id}" for record_id in here]).ids)
             if plain or prefixed:
                 return prefixed > plain
-    return True
+    return any(plan.is_merged(target) for source in plan.sources for target in plan.reachable(source))
 
 
 def _missing(expected_counts: Mapping[str, int], sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], census: Census) -> int:

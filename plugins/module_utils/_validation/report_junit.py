@@ -30,6 +30,7 @@ def render_junit(report: Mapping[str, Any]) -> str:
             ("target", report["target"]["database"]),
             ("data_loss_percent", report["data_loss_percent"]),
             ("divergence_percent", report["divergence_percent"]),
+            *_sample_properties(report),
         )
     )
     return (
@@ -40,6 +41,12 @@ def render_junit(report: Mapping[str, Any]) -> str:
         f"{''.join(cases)}"
         "  </testsuite>\n</testsuites>\n"
     )
+
+
+def _sample_properties(report: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What a green suite must not hide: that only a sample was compared, and what it leaves possible."""
+    sample = next((check["details"]["sample"] for check in report["checks"] if check["details"].get("sample")), None)
+    return [] if sample is None else [(f"sample_{key}", sample[key]) for key in ("compared", "of", "may_differ_percent")]
 
 
 def _case(check: Mapping[str, Any]) -> str:

@@ -183,3 +183,9 @@ def test_a_directory_that_is_not_there_is_named(tmp_path):
 def test_text_is_made_visible():
     assert plain("a\nb\x1b\u202e\u2028é漢😀") == "a\\x0ab\\x1b\\u202e\\u2028é漢😀"
     assert plain("x" * 300).endswith("... (300 characters)")
+
+
+def test_junit_says_when_only_a_sample_was_compared(make_report):
+    named = 'name="sample_may_differ_percent" value="'
+    assert named in render_junit(make_report(sample=SAMPLE))
+    assert named not in render_junit(make_report())

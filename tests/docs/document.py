@@ -99,7 +99,8 @@ def _fenced(lines: list[str]) -> Iterator[_Block]:
         fence = _FENCE.match(lines[number])
         if fence:
             indent = len(fence[1])
-            end = next(place for place in range(number + 1, len(lines)) if lines[place].strip() == "```")
+            # A block that nobody closes reaches to the end.
+            end = next((place for place in range(number + 1, len(lines)) if lines[place].strip() == "```"), len(lines))
             before = next((lines[place] for place in range(number - 1, -1, -1) if lines[place].strip()), "")
             named = _NAMED.search(before.strip())
             body = [line[indent:] for line in lines[number + 1 : end]]

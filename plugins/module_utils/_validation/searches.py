@@ -202,7 +202,10 @@ def with_true_distances(collection: LiveCollection, space: str, vectors: Any, an
     known = np.ones(len(records), dtype=bool) if records.embedded is None else records.embedded
     found = []
     for row, answer in enumerate(answers):
-        true = {record_id: float(far[row, places[record_id]]) if record_id in places and known[places[record_id]] else math.inf for record_id, _ in answer}
+        true = {}
+        for record_id, _stated in answer:
+            place = places.get(record_id)
+            true[record_id] = math.inf if place is None or not known[place] else float(far[row, place])
         found.append(sorted(true.items(), key=lambda pair: pair[1]))
     return found
 

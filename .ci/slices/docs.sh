@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every command of README and guides, from the text itself, and the table of failures. Prints what is not run, and why.
-# Budget: 240 s
+# Budget: 300 s
 set -eu -o pipefail
 for tool in age-keygen curl; do
   if ! command -v $tool > /dev/null; then

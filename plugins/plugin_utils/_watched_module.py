@@ -190,13 +190,16 @@ class WatchedModule(ActionBase):  # type: ignore[misc]
 
 @contextmanager
 def watched_file(path: str, lines: ProgressLines) -> Iterator[None]:
-    """Show the figures in a file for as long as the block runs."""
+    """Show the figures in a file for as long as the block runs, and once more at its end: a module may be done before anybody looked."""
     ended = threading.Event()
+
+    def look() -> None:
+        with suppress(OSError), open(path, encoding="utf-8") as file:
+            lines.show(figures(file.read()))
 
     def watch() -> None:
         while not ended.wait(LOCAL_INTERVAL):
-            with suppress(OSError), open(path, encoding="utf-8") as file:
-                lines.show(figures(file.read()))
+            look()
 
     watcher = threading.Thread(target=watch, name="chromadb-progress", daemon=True)
     watcher.start()
@@ -205,6 +208,7 @@ def watched_file(path: str, lines: ProgressLines) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
+        look()
 
 
 def host_name(variables: dict[str, Any]) -> str:

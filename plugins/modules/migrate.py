@@ -45,11 +45,15 @@ options:
     default: fail
   quarantine_file:
     description:
-      - A file for the records that were left out, one line of JSON for each with its reasons.
+      - A file for the records that were left out, one line of JSON for each with its reasons. It is written as well when O(min_valid_ratio) is not kept.
+      - Shards that run on one host need a file each.
       - Without it, a file in O(state_directory).
     type: path
   min_valid_ratio:
-    description: The part of all records that must be valid. If it is less, nothing is written.
+    description:
+      - The part of all records that must be valid. If it is less, nothing is written.
+      - Of all shards together, as far as ids, documents and metadata go. A vector is judged when its batch is read; if too few records are valid because of
+        vectors, the run fails at its end.
     type: float
     default: 0.95
   prune:
@@ -84,7 +88,7 @@ options:
   deadline:
     description:
       - After how many seconds to stop, with RV(failure_class=timeout). Without it, there is no limit.
-      - What was written until then stays, and the same task again continues.
+      - What was written until then stays, and the same task again continues. It also ends the look at all records that comes before the first write.
     type: float
   changes:
     description:
@@ -330,7 +334,7 @@ invalid_reasons:
 quarantine_file:
   description: The file that names the records that were left out. None when there are none, and in check mode.
   type: str
-  returned: success
+  returned: success, and when the module fails because too few records are valid
   sample: /var/lib/chromadb/state/quarantine.jsonl
 compared:
   description: How much was compared.

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import threading
 
@@ -112,6 +113,8 @@ def test_shards_at_the_same_time_copy_everything_once(filled: Case, target_proxy
         for record_id in contents.records:
             expected[shard_of(record_id, 3)] += 1
     assert [result["records"]["added"] for result in results] == expected
+    states = [json.loads(path.read_text()) for path in filled.state.glob("checkpoint_*")]
+    assert sorted(state["total_chunks"] for state in states) == sorted(expected), "the checkpoint of a shard speaks of its own part"
     assert all(result["records"]["deleted"] == 0 for result in results), "no shard deletes what another one brought"
 
     target_proxy.reset()

@@ -229,4 +229,42 @@ def test_too_many_invalid_records_stop_it_before_the_first_write(case: Case, tmp
     result = case.through(target=target_proxy).migrate(fails=True, **options)
     assert result["failure_class"] == "invalid_data", result["msg"]
     assert target_proxy.writes == []
+    # Nine are more than a message shows in full: all of them can be corrected at once.
+    assert result["quarantine_file"] == options["quarantine_file"]
+    assert [json.loads(line)["id"] for line in (tmp_path / "q").read_text().splitlines()] == ["r%d" % n for n in range(91, 100)]
+    assert "%s names them" % options["quarantine_file"] in result["msg"]
     assert case.migrate(min_valid_ratio=0.9, **options)["records"]["invalid"] == 9
+
+
+@pytest.mark.parametrize(("maximum", "enough"), [(94, True), (93, False)])
+def test_shards_decide_by_all_records_and_before_the_first_write(maximum: int, enough: bool, case: Case, target_proxy: CountingProxy) -> None:
+    """Whether 5 or 6 of 100 are invalid: alone, one of two shards has too many of them in either case, and another one too few."""
+    rows = trap_data.vectors(100, seed=74)
+    trap_data.write(case.source, CollectionData("things", [Record("r%d" % n, row, "r", {"score": n}) for n, row in enumerate(rows)]))
+    case.through(target=target_proxy)
+    options: dict[str, Any] = {"schema": {"fields": {"score": {"type": "integer", "maximum": maximum}}}, "on_invalid": "skip"}
+    results = [case.migrate(fails=not enough, shard={"index": index, "count": 2}, **options) for index in range(2)]
+    if enough:
+        assert sum(result["records"]["added"] for result in results) == 95
+        assert all(result["records"]["invalid"] > 0 for result in results)
+        assert sum(result["records"]["invalid"] for result in results) == 5
+        states = [json.loads(path.read_text()) for path in case.state.glob("checkpoint_*")]
+        assert sorted((state["total_chunks"], state["processed_chunks"]) for state in states) == sorted(
+            (result["records"]["read"], result["records"]["read"]) for result in results
+        )
+    else:
+        assert all("6 of 100 records are invalid" in result["msg"] and "Nothing was written" in result["msg"] for result in results)
+        assert target_proxy.writes == []
+
+
+def test_the_deadline_also_ends_the_look_before_the_first_write(case: Case, source_proxy: CountingProxy, target_proxy: CountingProxy) -> None:
+    schema = things_with_a_fault(case)
+    for number in range(3):
+        trap_data.write(case.source, CollectionData("more-%d" % number, [Record("r", trap_data.vectors(1, seed=number)[0], "r", {"score": 1})]))
+    case.through(source=source_proxy, target=target_proxy)
+    # Longer than the deadline, and only where the vectors are left out.
+    source_proxy.faults.append(Fault("latency", lambda seen: b'"documents"' in seen.body and b'"embeddings"' not in seen.body, seconds=1.2))
+    result = case.migrate(fails=True, deadline=1, on_invalid="skip", schema=schema)
+    assert result["failure_class"] == "timeout"
+    assert "Nothing was written" in result["msg"]
+    assert target_proxy.writes == []

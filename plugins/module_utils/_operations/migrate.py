@@ -23,14 +23,13 @@ from .._records.compare import ComparedBatch
 from .._records.live import LiveCollection, Throttle
 from .._records.read_ahead import read_ahead
 from .._records.seen_records import SeenRecords, seen_records_path
-from .._schema.invalid import InvalidTally
 from .._schema.plan import MigrationPlan, Shard, TransformedBatch
 from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .narrowing import Narrowed, narrow
 from .outcome import Context, Outcome
 from .planning import make_plan
-from .quarantine import Quarantine, as_dict
+from .quarantine import Quarantine, as_dict, require_valid
 from .target_collection import TargetCollection
 
 BATCH_SIZE = 1000
@@ -135,7 +134,9 @@ class _Migration:
         self.targets: dict[str, TargetCollection] = {}
         self.quarantine = Quarantine(self._quarantine_path())
         self.journal = Journal(os.path.join(settings.state_directory, self._file_name("journal")), late=True)
+        self.total = 0
         self.read = 0
+        self.elsewhere = (0, 0)
         self.batches = 0
         self.warnings: list[str] = []
         self.narrowed: Optional[Narrowed] = None
@@ -165,9 +166,8 @@ class _Migration:
         if changes is not None:
             self._narrow(changes)
         fed_by = self._survey()
-        total = sum(sum(feeding.values()) for feeding in fed_by.values()) - self.settled
-        self.progress.expect(total)
-        self.checkpoint.checkpoint.total_chunks = total
+        self.progress.expect(self.total)
+        self.checkpoint.checkpoint.total_chunks = self.total
         self._prepare(fed_by)
         self._stream()
         self._prune()
@@ -191,8 +191,15 @@ class _Migration:
         """Judge what can be judged without vectors; how many records each source collection gives each target."""
         self.checkpoint.save(VALIDATE)
         if not self.plan.needs_survey():
-            return self._with_settled(self.plan.unsurveyed_targets())
-        return self._judged()
+            fed_by = self.plan.unsurveyed_targets()
+            self.total = sum(sum(feeding.values()) for feeding in fed_by.values()) if self.plan.shard is None else self.plan.records_of_shard()
+            return self._with_settled(fed_by)
+        # What is found invalid here is written down only if it stops the run; otherwise all of it is found again, vectors included.
+        found = Quarantine(self._quarantine_path())
+        try:
+            return self._judged(found)
+        finally:
+            found.close()
 
     def _with_settled(self, fed_by: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         for target, sources in ({} if self.narrowed is None else self.narrowed.settled).items():
@@ -201,34 +208,22 @@ class _Migration:
                 feeding[source] = feeding.get(source, 0) + records
         return fed_by
 
-    def _judged(self) -> dict[str, dict[str, int]]:
-        survey = self.plan.survey(self.progress)
+    def _judged(self, found: Quarantine) -> dict[str, dict[str, int]]:
+        survey = self.plan.survey(self.progress, found, self._keep_deadline)
+        self.total, self.elsewhere = survey.read_here, (survey.read_elsewhere, survey.invalid_elsewhere)
         if survey.collisions:
             raise InvalidDataError(
                 f"{survey.collisions} ids would collide in the target, among them {survey.collision_sample[0]}. Nothing was written. "
                 "Use on_collision: prefix, or routes with an id_prefix.",
                 collisions=survey.collision_sample,
             )
-        self._require_valid(survey.invalid, survey.read + self.settled, "Nothing was written.")
+        self._require_valid(found, survey.read, "Nothing was written.")
         fed_by = self._with_settled(survey.targets)
         self.plan.empty_targets(fed_by)
         return fed_by
 
-    def _require_valid(self, invalid: InvalidTally, read: int, state: str) -> None:
-        if not invalid.count:
-            return
-        first = invalid.sample[0]
-        found = f"{invalid.count} of {read} records are invalid, such as {first.source_collection}: {first.id!r}: {first.reasons[0]}. {state}"
-        sample = [as_dict(fault) for fault in invalid.sample]
-        if self.settings.on_invalid == "fail":
-            raise InvalidDataError(f"{found} Correct them (corrections), or use on_invalid: skip.", invalid_sample=sample, invalid_reasons=invalid.reasons)
-        ratio = (read - invalid.count) / max(1, read)
-        if ratio < self.settings.min_valid_ratio:
-            raise InvalidDataError(
-                f"{found} That leaves {ratio:.2%} valid, less than min_valid_ratio {self.settings.min_valid_ratio:.2%}.",
-                invalid_sample=sample,
-                invalid_reasons=invalid.reasons,
-            )
+    def _require_valid(self, invalid: Quarantine, read: int, state: str, elsewhere: int = 0) -> None:
+        require_valid(invalid, read + self.settled, state, self.settings.on_invalid, self.settings.min_valid_ratio, elsewhere)
 
     def _prepare(self, fed_by: dict[str, dict[str, int]]) -> None:
         """Look at every target collection before the first write, then make or mend them."""
@@ -267,7 +262,7 @@ class _Migration:
                     importing.records += len(batch.records)
             for target in self.targets.values():
                 target.finish()
-        self._require_valid(self.quarantine, self.read + self.settled, "What was valid is written.")
+        self._require_valid(self.quarantine, self.read + self.elsewhere[0], "What was valid is written.", self.elsewhere[1])
 
     def _compared(self) -> Iterator[list[tuple[TransformedBatch, ComparedBatch]]]:
         """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile.
@@ -293,11 +288,7 @@ class _Migration:
         return target.counterpart.compare(batch.records)
 
     def _take(self, batch: TransformedBatch, compared: ComparedBatch) -> None:
-        if self.settings.until is not None and time.monotonic() > self.settings.until:
-            raise TimeoutExceededError(
-                f"The deadline passed after {self.read} of {self.progress.total} records. What was written is complete and proved; "
-                "the same task again sends the rest."
-            )
+        self._keep_deadline()
         if not self.context.check_mode:
             wait_for_free_space(self.settings.state_directory, MIN_FREE_BYTES, PATIENCE_SECONDS)
         records = len(batch.records) + len(batch.invalid)
@@ -305,12 +296,20 @@ class _Migration:
         self.batches += 1
         self.quarantine.add(batch.invalid)
         if batch.invalid and self.settings.on_invalid == "fail":
-            self._require_valid(self.quarantine, self.read + self.settled, "What came before this batch is written.")
+            self._require_valid(self.quarantine, self.read, "What came before this batch is written.")
         self.targets[batch.target].take(compared)
         state = self.checkpoint.checkpoint
         state.processed_chunks, state.failed_chunks, state.last_batch_index = self.read, self.quarantine.count, self.batches - 1
         self.checkpoint.save(IMPORT)
         self.progress.advance(records)
+
+    def _keep_deadline(self) -> None:
+        if self.settings.until is None or time.monotonic() <= self.settings.until:
+            return
+        if self.progress.total is None:
+            raise TimeoutExceededError("The deadline passed before all records were judged. Nothing was written.")
+        done = f"The deadline passed after {self.read} of {self.progress.total} records."
+        raise TimeoutExceededError(f"{done} What was written is complete and proved; the same task again sends the rest.")
 
     def _prune(self) -> None:
         if not self.settings.prune:

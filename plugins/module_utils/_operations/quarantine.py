@@ -11,7 +11,7 @@ import json
 import os
 from typing import IO, Any, Optional, Sequence
 
-from .._errors import DiskError
+from .._errors import DiskError, InvalidDataError
 from .._schema.invalid import InvalidTally
 from .._schema.transformation import Invalid
 
@@ -74,6 +74,27 @@ class Quarantine(InvalidTally):
         except OSError as error:
             raise _cannot_write(path, error) from None
         return self._file
+
+
+def require_valid(invalid: Quarantine, read: int, state: str, on_invalid: str, min_valid_ratio: float, elsewhere: int = 0) -> None:
+    """InvalidDataError that names invalid records, unless they may be skipped and enough of those that were read are valid.
+
+    state      what was written, as a sentence
+    elsewhere  how many invalid records there are besides, which other shards leave out
+    """
+    if not invalid.count:
+        return
+    first = invalid.sample[0]
+    count = invalid.count + elsewhere
+    found = f"{count} of {read} records are invalid, such as {first.source_collection}: {first.id!r}: {first.reasons[0]}. {state}"
+    details: dict[str, Any] = {"invalid_sample": [as_dict(fault) for fault in invalid.sample], "invalid_reasons": invalid.reasons}
+    if on_invalid == "fail":
+        raise InvalidDataError(f"{found} Correct them (corrections), or use on_invalid: skip.", **details)
+    ratio = (read - count) / max(1, read)
+    if ratio < min_valid_ratio:
+        details["quarantine_file"] = path = invalid.finish()
+        names = "" if path is None else f" {path} names them."
+        raise InvalidDataError(f"{found} That leaves {ratio:.2%} valid, less than min_valid_ratio {min_valid_ratio:.2%}.{names}", **details)
 
 
 def _cannot_write(path: str, error: OSError) -> DiskError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from .._errors import UsageError
 from .._libraries import np
@@ -62,13 +62,23 @@ class TransformedBatch:
 
 @dataclass
 class Survey:
-    """What reading ids and metadata tells before the first write."""
+    """What reading ids and metadata tells before the first write, of all shards: each one decides by the same figures.
+
+    targets         target → source → valid records
+    read_elsewhere  how many of `read` other shards work on, and `invalid_elsewhere` how many of the invalid ones
+    """
 
     read: int = 0
     invalid: InvalidTally = field(default_factory=InvalidTally)
     targets: dict[str, dict[str, int]] = field(default_factory=dict)
     collisions: int = 0
     collision_sample: list[str] = field(default_factory=list)
+    read_elsewhere: int = 0
+    invalid_elsewhere: int = 0
+
+    @property
+    def read_here(self) -> int:
+        return self.read - self.read_elsewhere
 
 
 class MigrationPlan:
@@ -93,15 +103,19 @@ class MigrationPlan:
             _holds_more(source.server.capabilities, self.capabilities) for source in self.sources
         )
 
-    def survey(self, progress: Progress) -> Survey:
-        """Read ids, documents and metadata of everything, and judge them; of vectors, only whether each record has one."""
-        survey = Survey()
+    def survey(self, progress: Progress, invalid: InvalidTally, before_batch: Callable[[], None]) -> Survey:
+        """Read ids, documents and metadata of everything, and judge them; of vectors, only whether each record has one.
+
+        `invalid` takes the records that are not valid; what `before_batch` raises ends it.
+        """
+        survey = Survey(invalid=invalid)
         places = IdSets()
         try:
             for source in self.sources:
                 for batch in source.batches_without_vectors():
+                    before_batch()
                     with progress.phase("validate"):
-                        for part in self.transform(source, batch, {}):
+                        for part in self._parts(source, batch, {}, None):
                             self._note(survey, part, places)
                     survey.read += len(batch)
         finally:
@@ -118,6 +132,9 @@ class MigrationPlan:
         counts = survey.targets.setdefault(part.target, {})
         counts[part.source] = counts.get(part.source, 0) + len(part.records)
         survey.invalid.add(part.invalid)
+        if self.shard is not None:
+            survey.read_elsewhere += sum(not self.shard.takes(record_id) for record_id in ids)
+            survey.invalid_elsewhere += sum(not self.shard.takes(record_id) for record_id in part.invalid_ids)
 
     def batches(self, progress: Progress) -> Iterator[list[TransformedBatch]]:
         """Everything that the target should hold, source collection by source collection: for each batch that was read, its parts by target."""
@@ -134,8 +151,9 @@ class MigrationPlan:
 
         `vector_faults` says what is wrong with vectors, by row, where that is known already.
         """
-        if vector_faults is None:
-            vector_faults = self._vector_faults(source, batch)
+        return self._parts(source, batch, self._vector_faults(source, batch) if vector_faults is None else vector_faults, self.shard)
+
+    def _parts(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, str], shard: Optional[Shard]) -> list[TransformedBatch]:
         rows: dict[str, list[int]] = {}
         places: list[str] = []
         metadatas: list[Optional[Metadata]] = []
@@ -148,7 +166,7 @@ class MigrationPlan:
                 reasons += (vector_faults[row],)
             places.append(new_id)
             metadatas.append(canonical_metadata(metadata, self.capabilities))
-            if self.shard is not None and not self.shard.takes(new_id):
+            if shard is not None and not shard.takes(new_id):
                 continue
             if reasons:
                 invalid.setdefault(target, []).append((Invalid(source.name, record_id, reasons), new_id))
@@ -203,6 +221,11 @@ class MigrationPlan:
     def unsurveyed_targets(self) -> dict[str, dict[str, int]]:
         """Where everything goes when no survey is needed: each collection under its own name."""
         return {source.name: {source.name: source.count()} for source in self.sources}
+
+    def records_of_shard(self) -> int:
+        """How many of the source's ids belong to this shard; without a survey every record keeps its id."""
+        ids = (record_id for source in self.sources for page in source.id_pages() for record_id in page)
+        return sum(self.shard is None or self.shard.takes(record_id) for record_id in ids)
 
     def empty_targets(self, fed_by: dict[str, dict[str, int]]) -> None:
         """Add the targets of source collections that hold nothing: they exist in the target too."""

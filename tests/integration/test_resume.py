@@ -171,6 +171,30 @@ def test_records_that_the_server_does_not_take_are_found_and_named(status: int, 
     assert filled.differences() == []
 
 
+@pytest.mark.parametrize("kind", ["refused", "latency"])
+def test_a_record_that_breaks_every_connection_or_is_never_answered_is_named(kind: str, filled: Case, target_proxy: CountingProxy, impatient: None) -> None:
+    """Nothing says no to it: the batch is stuck, while the server answers everything else."""
+    filled.through(target=target_proxy)
+    target_proxy.faults = [Fault(kind, lambda seen: writes_records(seen) and b'"r0123"' in seen.body, times=None, seconds=1.5)]
+    result = filled.migrate(fails=True, batch_size=BATCH, target={**filled.target_endpoint, "timeout": 1, "retries": 0})
+    assert (result["failure_class"], result["ids"]) == ("partial", ["r0123"]), result["msg"]
+    assert "does not take 1 of a batch of 100 records: 'r0123'" in result["msg"]
+    # What was asked for too late still arrives; the rest of its batch is there either way.
+    wait_until(lambda: all(seen.status or kind == "refused" for seen in target_proxy.writes), "the last answer")
+    assert {"r0100", "r0122", "r0124", "r0199"} <= set(filled.target.contents(["part-0"])["part-0"].records)
+    target_proxy.reset()
+    assert filled.migrate(batch_size=BATCH)["resumed"] is True
+    assert filled.differences() == []
+
+
+def test_a_server_that_takes_no_write_at_all_is_not_put_down_to_a_record(filled: Case, target_proxy: CountingProxy, impatient: None) -> None:
+    filled.through(target=target_proxy)
+    target_proxy.faults = [Fault("refused", lambda seen: writes_records(seen), skip=2, times=None)]
+    result = filled.migrate(fails=True, batch_size=BATCH)
+    assert result["failure_class"] == "unreachable", result["msg"]
+    assert "ids" not in result
+
+
 def test_a_batch_that_is_too_much_at_once_is_halved(filled: Case, target_proxy: CountingProxy) -> None:
     filled.through(target=target_proxy)
     target_proxy.faults = [Fault("status", lambda seen: writes_records(seen) and seen.records > 30, times=None, status=500)]

@@ -57,15 +57,18 @@ class HttpClient:
         while self._idle:
             self._idle.pop().close()
 
-    def call(self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = json.loads) -> Any:
+    def call(
+        self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = json.loads, attempts: Optional[int] = None
+    ) -> Any:
         """Send one request below the endpoint's URL and return the decoded answer.
 
         `body` is encoded as JSON unless it is bytes already. `write` says that the request changes data: a server
-        that keeps answering 429 to it is read-only. `decode` makes the answer of the body. Raises StatusError for any other
-        status of 400 or more.
+        that keeps answering 429 to it is read-only. `decode` makes the answer of the body. `attempts` takes the place of the endpoint's
+        retries and of `patience`. Raises StatusError for any other status of 400 or more.
         """
         payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         attempt = 0
+        retries, patience = (self.endpoint.retries, self.patience) if attempts is None else (attempts - 1, 0.0)
         begun = time.monotonic()
         while True:
             attempt += 1
@@ -73,7 +76,7 @@ class HttpClient:
                 return self._once(method, path, payload, write, decode)
             except (UnreachableError, _BusyError) as failure:
                 spent = time.monotonic() - begun
-                if attempt > self.endpoint.retries and spent >= self.patience:
+                if attempt > retries and spent >= patience:
                     if isinstance(failure, _BusyError):
                         raise failure.final() from None
                     raise

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from .._endpoint import Endpoint
-from .._errors import IntegrityError, InvalidDataError, PartialError
+from .._errors import IntegrityError, InvalidDataError, OperationError, TimeoutExceededError, UnreachableError
 from .answers import decode_records
 from .capabilities import Capabilities
 from .http import HttpClient, StatusError
+from .narrowing import write_narrowed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 # The server takes 40 MiB; one MiB is left for what a proxy may add.
 MAX_BODY_BYTES = 39 * 1024 * 1024
 COLLECTIONS_PAGE = 500
-# How many records of a refused batch are named at most, and how many requests may be spent on finding them.
-NAMED_RECORDS = 10
-NARROWING_REQUESTS = 100
+# Parts of a batch that is stuck are not waited for as long as the batch was.
+NARROWING_ATTEMPTS = 2
 RECORD_TYPES: dict[str, set[type]] = {
     "documents": {str, type(None)},
     "uris": {str, type(None)},
@@ -222,44 +222,31 @@ class Server(ABC):
         if len(body) > MAX_BODY_BYTES and len(records.ids) > 1:
             self._write_halves(collection_id, verb, records)
             return
+        path = f"{self._items_path()}/{collection_id}/{verb}"
+
+        def send(rows: range) -> None:
+            self.http.call("POST", path, self._encoded(records.select(rows)), write=True, attempts=NARROWING_ATTEMPTS)
+
         try:
-            self.http.call("POST", f"{self._items_path()}/{collection_id}/{verb}", body, write=True)
+            self.http.call("POST", path, body, write=True)
         except StatusError as error:
             if error.status == 413 and len(records.ids) > 1:
                 self._write_halves(collection_id, verb, records)
             elif error.status == 404:
                 raise
             else:
-                self._write_narrowed(collection_id, verb, records, error)
+                write_narrowed(records.ids, error, send, self._answer_again, self.endpoint.url)
+        except (UnreachableError, TimeoutExceededError) as error:
+            try:
+                self._answer_again()
+            except OperationError:
+                raise error from None
+            write_narrowed(records.ids, error, send, self._answer_again, self.endpoint.url)
 
-    def _write_narrowed(self, collection_id: str, verb: str, records: RecordColumns, error: StatusError) -> None:
-        """A batch that the server does not take: write what of it can be written, and name the records that are at fault."""
-        waiting, last = [range(len(records.ids))], error
-        refused: list[str] = []
-        requests = 0
-        while waiting and len(refused) < NAMED_RECORDS and requests < NARROWING_REQUESTS:
-            rows = waiting.pop()
-            if len(rows) == 1 and requests:
-                refused.append(records.ids[rows[0]])
-                continue
-            middle = (len(rows) + 1) // 2
-            for half in (rows[:middle], rows[middle:]):
-                if not half:
-                    continue
-                requests += 1
-                try:
-                    self.http.call("POST", f"{self._items_path()}/{collection_id}/{verb}", self._encoded(records.select(half)), write=True)
-                except StatusError as found:
-                    last = found
-                    waiting.append(half)
-        if not refused and not waiting:
-            return
-        count = f"{len(refused)}" if not waiting else f"at least {len(refused)}" if refused else "an unknown number"
-        names = ", ".join(repr(record_id[:80]) for record_id in refused) or f"one that starts with id {records.ids[0][:80]!r}"
-        message = f"{self.endpoint.url} does not take {count} of a batch of {len(records.ids)} records: {names}: {last.reason}"
-        if last.status in (400, 413, 422):
-            raise InvalidDataError(message, ids=refused or list(records.ids[:NAMED_RECORDS]))
-        raise PartialError(f"{message}. Look at the server's log; the same task again continues.", ids=refused or list(records.ids[:NAMED_RECORDS]))
+    def _answer_again(self) -> None:
+        """Return when the server answers a small question, as soon as it does; or raise what calling it raises."""
+        scope = self._scope()
+        self.http.call("GET", f"{self._collections_path()}{scope}{'&' if scope else '?'}limit=1&offset=0")
 
     def _write_halves(self, collection_id: str, verb: str, records: RecordColumns) -> None:
         middle = len(records.ids) // 2

@@ -63,6 +63,7 @@ options:
     description:
       - Whether to delete collections that the snapshot does not have.
       - Without it, they are deleted when the whole snapshot is brought back, and are left alone when O(collections) names some.
+      - A snapshot that was taken of some collections does not know which others there were. Without this option, it leaves them alone.
     type: bool
   safety_snapshot:
     description: Whether to take a snapshot of the database as it is, before anything is changed.
@@ -138,7 +139,7 @@ snapshot_id:
   returned: success
   sample: snapshot_20260102_030405_before_upgrade
 rollback_type:
-  description: V(full), V(partial) or V(point_in_time).
+  description: V(full), V(partial) (of single collections, or of a snapshot that holds only some) or V(point_in_time).
   type: str
   returned: success
   sample: full

@@ -43,7 +43,9 @@ options:
       - With O(state=absent), the name or the whole id.
     type: str
   collections:
-    description: The names of the collections to save. Without it, all of them.
+    description:
+      - The names of the collections to save. Without it, all of them.
+      - A rollback to a snapshot of some collections leaves the others alone, whichever the database has by then.
     type: list
     elements: str
   method:

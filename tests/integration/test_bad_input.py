@@ -318,6 +318,12 @@ def test_bad_snapshot_name(name: str, filled: Case) -> None:
     assert tree(filled.store) == {}
 
 
+def test_a_snapshot_of_nothing(filled: Case) -> None:
+    result = filled.snapshot(collections=[], fails=True)
+    assert (result["failure_class"], "collections" in result["msg"]) == ("usage", True)
+    assert tree(filled.store) == {}
+
+
 def test_unknown_collection_for_snapshot(filled: Case) -> None:
     result = filled.snapshot(collections=["nothings"], fails=True)
     assert result["failure_class"] == "usage"

@@ -126,6 +126,30 @@ def test_collections_that_came_later(remove: Optional[bool], stays: bool, filled
     assert ("newer" in filled.target.names()) is stays
 
 
+def test_a_snapshot_of_some_collections_leaves_the_others_alone(filled: Case) -> None:
+    """What such a snapshot lacks did not come later: it was not asked for."""
+    before = filled.target.contents()
+    filled.snapshot(collections=["traps-uris"])
+    collection = filled.target.collection("traps-uris")["id"]
+    filled.target.delete(collection, filled.target.get(collection)["ids"][:2])
+    result = filled.rollback(snapshot_id="latest")
+    assert (result["rollback_type"], [row["name"] for row in result["collections"]]) == ("partial", ["traps-uris"])
+    assert "some collections only" in str(result["warnings"])
+    assert contents_differences(before, filled.target.contents()) == []
+    filled.rollback(snapshot_id="latest", remove_extra_collections=True)
+    assert filled.target.names() == ["traps-uris"]
+
+
+def test_a_name_that_is_taken_by_another_snapshot(filled: Case) -> None:
+    filled.snapshot(name="some", collections=["traps-uris"])
+    assert filled.snapshot(name="some", collections=["traps-uris"])["changed"] is False
+    for options in ({}, {"collections": ["traps-documents"]}, {"collections": ["traps-uris", "traps-documents"]}):
+        failure = filled.snapshot(name="some", fails=True, **options)
+        assert (failure["failure_class"], "another name" in failure["msg"]) == ("usage", True)
+    filled.snapshot(name="all")
+    assert filled.snapshot(name="all", collections=["traps-uris"])["changed"] is False
+
+
 def test_safety_snapshot_brings_the_damage_back(filled: Case) -> None:
     filled.snapshot(name="good")
     collection = filled.target.collection("traps-metadata")["id"]

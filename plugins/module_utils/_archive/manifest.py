@@ -109,6 +109,11 @@ class Manifest:
         return version
 
     @property
+    def selected(self) -> bool:
+        """Whether it was taken of some collections only, so that one that it lacks may have been there."""
+        return "selected" in self.values
+
+    @property
     def base_id(self) -> str | None:
         return self.values["base"]["snapshot_id"] if self.values["base"] else None
 
@@ -387,6 +392,7 @@ def build_values(
     retention_days: int,
     tree: Mapping[str, Any] | None = None,
     encryption: Mapping[str, Any] | None = None,
+    selected: bool = False,
 ) -> dict[str, Any]:
     """Every field of a manifest but its own hash."""
     content = sum(entry.size for entry in entries)
@@ -415,6 +421,7 @@ def build_values(
         "retention_until": moment_text(started + timedelta(days=retention_days)),
         "collections": dict(collections),
         "batch_metadata": {key: collection["batches"] for key, collection in collections.items()},
+        **({"selected": True} if selected else {}),
         **({} if tree is None else {"tree": dict(tree)}),
         **({} if encryption is None else {"encryption": dict(encryption)}),
         "entries": [entry.as_dict() for entry in entries],

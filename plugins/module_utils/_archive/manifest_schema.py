@@ -141,6 +141,10 @@ MANIFEST_SCHEMA: dict[str, Any] = {
             "checksum_sha256": {**SHA256, "description": "Of the archive file, as it is stored."},
             "retention_until": MOMENT,
             "batch_metadata": {"type": "object", "additionalProperties": {"type": "array", "items": BATCH}},
+            "selected": {
+                "const": True,
+                "description": "Only there when it was asked for some collections: of others in the database, this snapshot knows nothing.",
+            },
             "tree": TREE,
             "encryption": _closed(
                 {"tool": {"enum": ["age", "gpg"]}, "plain_bytes": {"type": "integer", "minimum": 1}, "plain_sha256": SHA256},
@@ -149,6 +153,6 @@ MANIFEST_SCHEMA: dict[str, Any] = {
             "entries": {"type": "array", "minItems": 1, "items": ENTRY},
             "manifest_sha256": {**SHA256, "description": "Of this object without this field: keys sorted, no spaces, ASCII only."},
         },
-        optional=("tree", "encryption"),
+        optional=("selected", "tree", "encryption"),
     ),
 }

@@ -114,16 +114,17 @@ class _Plan:
                 self._keep(snapshot, "not old enough")
 
     def groups(self) -> list[list[FoundSnapshot]]:
-        """The verified snapshots of each server, newest first; those of records and of files apart, since one kind cannot stand in for the other,
-        and a rollback's safety snapshots by themselves, so that they displace no other.
+        """The verified snapshots of each server, newest first. What cannot stand in for the other is kept apart: those of records and those of files,
+        those of the whole database and those of some collections. A rollback's safety snapshots are by themselves, so that they displace no other.
 
         Those from the future are not counted: whether they are the newest, nobody knows.
         """
-        servers: dict[tuple[str, str, bool], list[FoundSnapshot]] = {}
+        servers: dict[tuple[str, str, bool, tuple[str, ...]], list[FoundSnapshot]] = {}
         for snapshot in sorted(self._found, key=_taken, reverse=True):
             if snapshot.manifest is not None and _is_verified(snapshot) and snapshot.snapshot_id not in self._future:
-                key = (snapshot.manifest.server.text, snapshot.manifest.method, snapshot.manifest.name == SAFETY_NAME)
-                servers.setdefault(key, []).append(snapshot)
+                manifest = snapshot.manifest
+                selection = tuple(sorted(manifest.names())) if manifest.selected else ()
+                servers.setdefault((manifest.server.text, manifest.method, manifest.name == SAFETY_NAME, selection), []).append(snapshot)
         return list(servers.values())
 
     def protect(self, ids: Collection[str], reason: str) -> None:

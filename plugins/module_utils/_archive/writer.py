@@ -115,6 +115,7 @@ class ArchiveWriter:
         name: str | None = None,
         verify: bool = True,
         started: datetime | None = None,
+        selected: bool = False,
     ) -> Manifest:
         """Make the snapshot visible and return its manifest.
 
@@ -143,6 +144,7 @@ class ArchiveWriter:
                 checksum=checksum,
                 encryption=self._container.encryption,
                 retention_days=RETENTION_DAYS if retention_days is None else retention_days,
+                selected=selected,
             )
         )
         if verify:

@@ -98,11 +98,14 @@ def rollback(
         snapshot = stack.enter_context(open_snapshot(store, chosen))
         server = connect(endpoint)
         stack.callback(server.close)
-        full = collections is None
+        # A snapshot of some collections says nothing of the others: that it lacks one does not mean that it came later.
+        full = collections is None and not snapshot.manifest.selected
         run = _Rollback(store, snapshot, server, strategy, full if remove_extra_collections is None else remove_extra_collections, context)
         stack.callback(run.close)
         run.compare(collections)
         rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
+        if collections is None and snapshot.manifest.selected and remove_extra_collections is None:
+            run.warnings.append(f"{chosen} was taken of some collections only, so only these come back; others stay as they are.")
         guard = cutover_since(store, snapshot.manifest, endpoint.identity) if run.changed else None
         if guard and not discard_new_writes:
             words = new_writes_words(endpoint.identity, guard, chosen)

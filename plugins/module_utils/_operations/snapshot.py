@@ -73,6 +73,8 @@ def snapshot(
         raise UsageError(f"The name {SAFETY_NAME!r} is kept for the snapshots that a rollback takes first; choose another one.")
     if state == "absent":
         return _remove(endpoint, directory, name, context)
+    if collections is not None and not collections:
+        raise UsageError("collections is an empty list: nothing would be saved. Leave it out for all of them.")
     wanted_directory = require_files_options(data_directory, collections, base) if method == FILES else None
     if method != FILES and data_directory is not None:
         raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
@@ -80,8 +82,7 @@ def snapshot(
     identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
     existing = None if name is None else find_named(store, name, identity)
     if existing is not None:
-        if existing.method != method:
-            raise UsageError(f"{existing.snapshot_id} was made with method: {existing.method}. Choose another name, or remove it first.")
+        _require_what_is_asked(existing, method, collections, require_consistent)
         require_sound(store, existing.snapshot_id)
         if not context.check_mode:
             clean_up_if_idle(store, "snapshot")
@@ -99,13 +100,29 @@ def snapshot(
         with store_lock(directory, "snapshot"):
             clean_up(store)
             below = _base(store, base, identity)
-            manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below)
+            selected = collections is not None
+            manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below, selected)
             pruned = prune(store, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
         outcome = _outcome(True, store, manifest, context)
         outcome.warnings.extend(pruned.warnings)
         return outcome
     finally:
         server.close()
+
+
+def _require_what_is_asked(existing: Manifest, method: str, collections: Optional[Sequence[str]], require_consistent: bool) -> None:
+    """UsageError when the snapshot that has the name already is not what this run would take."""
+    problem = None
+    if existing.method != method:
+        problem = f"was made with method: {existing.method}"
+    elif method == RECORDS and collections is None and existing.selected:
+        problem = f"was taken of some collections only ({', '.join(map(repr, existing.names()))})"
+    elif method == RECORDS and collections is not None and not set(collections) <= set(existing.names()):
+        problem = f"does not hold {', '.join(map(repr, sorted(set(collections) - set(existing.names()))))}"
+    elif require_consistent and existing.values["consistency"]["state"] == "fuzzy":
+        problem = "is fuzzy, and require_consistent is set"
+    if problem is not None:
+        raise UsageError(f"{existing.snapshot_id} {problem}. Choose another name, or remove it first.")
 
 
 def _of_files(
@@ -142,8 +159,9 @@ def write_snapshot(
     verify: bool,
     context: Context,
     base: Optional[Manifest] = None,
+    selected: bool = False,
 ) -> Manifest:
-    """Read the chosen collections into a new archive; with a base, what differs from it. The caller holds the store's lock."""
+    """Read the chosen collections (`selected`: not all) into a new archive; with a base, what differs from it. The caller holds the store's lock."""
     started = datetime.now(timezone.utc)
     snapshot_id = new_snapshot_id(store, name, started)
     moved: dict[str, list[str]] = {}
@@ -174,6 +192,7 @@ def write_snapshot(
                 name=name,
                 verify=verify,
                 started=started,
+                selected=selected,
             )
 
 

@@ -125,6 +125,13 @@ def test_each_server_keeps_its_own_last_one(store, aged):
     assert set(result.deleted) == {here[1], there[1]}
 
 
+def test_a_snapshot_of_some_collections_does_not_stand_in_for_the_whole(store, aged):
+    whole, older = aged(20, 30)
+    some, older_some = aged(8, 9, selected=True)
+    assert prune(store, now=NOW).deleted == [older_some, older]
+    assert {whole, some} == {kept["snapshot_id"] for kept in prune(store, now=NOW).kept}
+
+
 def test_safety_snapshots_do_not_push_out_the_others(store, aged):
     (ordinary,) = aged(20)
     (safety,) = aged(1, name=SAFETY_NAME)

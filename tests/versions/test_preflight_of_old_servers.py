@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 
 from tests.support.chroma_server import ChromaServer
@@ -25,6 +28,8 @@ ANCIENT = {
     "zero": (traps.holding({"v": -0.0}), {"canonical_metadata": ["r0"]}),
     "empty-id": (traps.empty_id, {"id empty_id": [""]}),
     "not-finite": (traps.strange_vector(1e39), {"not_finite_embedding": ["bad"]}),
+    "infinite": (traps.infinite_values, {"unreadable": ["down", "up"]}),
+    "twice": (traps.duplicates, {"duplicate_id": ["twice"]}),
     "good": (traps.holding({"v": 1}), {}),
 }
 MIDDLE = {
@@ -36,7 +41,12 @@ MIDDLE = {
 }
 
 
-RELEASES = {"0.3.29": ANCIENT, "0.4.24": MIDDLE, "0.5.23": MIDDLE, "0.6.3": MIDDLE}
+# This release takes numbers that are not finite, and cannot give them back any more.
+POISONED = {
+    "infinite": (traps.infinite_values, {"unreadable": ["down", "up"]}),
+    "no-number": (traps.strange_vector(math.nan), {"unreadable": ["bad"]}),
+}
+RELEASES = {"0.3.29": ANCIENT, "0.4.24": {**MIDDLE, **POISONED}, "0.5.23": MIDDLE, "0.6.3": MIDDLE}
 
 
 @pytest.mark.parametrize(("version", "built"), RELEASES.items(), ids=list(RELEASES))
@@ -50,3 +60,14 @@ def test_each_trap_is_found_and_its_ids_named(version: str, built: dict[str, tup
             found[trap["collection"]][trap["trap"]] = sorted(trap["ids"])
             assert trap["advice"]
         assert found == {name: expected for name, (_build, expected) in built.items()}
+
+
+@pytest.mark.parametrize("version", ["0.3.29", "0.4.24"])
+def test_records_that_the_source_does_not_give_are_all_named_before_the_first_write(version: str, tmp_path: Path) -> None:
+    with ChromaServer(version) as old, ChromaServer() as new:
+        traps.infinite_values(RawChroma(old.url), "infinite", version)
+        options = {"source": {"url": old.url}, "target": {"url": new.url}, "state_directory": str(tmp_path), "on_invalid": "skip", "min_valid_ratio": 0}
+        result = run_module("migrate", options, fails=True)
+        assert (result["failure_class"], sorted(result["ids"])) == ("integrity", ["down", "up"])
+        assert "2 records cannot be read, such as infinite: " in result["msg"]
+        assert RawChroma(new.url).names() == []

@@ -11,6 +11,7 @@ it, with the ids, before a record is written.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
@@ -154,6 +155,12 @@ def strange_vector(number: float) -> Callable[[RawChroma, str, str], Any]:
     return build
 
 
+def infinite_values(place: RawChroma, name: str, version: str) -> None:
+    collection = trap_data.write(place, CollectionData(name, [Record("good%d" % n, row, "t", {"n": n}) for n, row in enumerate(vectors(3, dimension=3))]))
+    body = {"ids": ["up", "down"], "embeddings": [[1.0] * 3, [2.0] * 3], "documents": ["t", "t"], "metadatas": [{"n": math.inf}, {"n": -math.inf}]}
+    post(place, collection, body)
+
+
 def duplicates(place: RawChroma, name: str, version: str) -> None:
     rows = vectors(4)
     records = [Record("twice", rows[0], "first", {"n": 0}), Record("once", rows[1], "t", {"n": 1}), Record("twice", rows[2], "second", {"n": 2})]
@@ -231,6 +238,7 @@ TRAPS = (
         changes=frozenset({REREAD_FLOAT}),
     ),
     Trap("values: -0.0", holding({"v": -0.0}), ancient, changes=frozenset({NEGATIVE_ZERO})),
+    Trap("values: infinite numbers", infinite_values, lambda version: version in ("0.3.29", "0.4.24"), nowhere, ids=("up", "down")),
     Trap("values: texts with NUL, emoji, 20,000 characters, templates", holding({"v": "a\0b"}, {"v": "\U0001f98a"}, {"v": "y" * 20_000}, {"v": "{{ 7 }}"})),
     Trap("values: null", holding({"v": None, "w": 1}), ancient, nowhere, ids=("r0",)),
     Trap(

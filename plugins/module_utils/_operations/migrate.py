@@ -28,7 +28,7 @@ from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .narrowing import Narrowed, narrow
 from .outcome import Context, Outcome
-from .planning import make_plan
+from .planning import make_plan, require_readable
 from .quarantine import Quarantine, as_dict, require_valid
 from .target_collection import TargetCollection
 
@@ -211,6 +211,7 @@ class _Migration:
     def _judged(self, found: Quarantine) -> dict[str, dict[str, int]]:
         survey = self.plan.survey(self.progress, found, self._keep_deadline)
         self.total, self.elsewhere = survey.read_here, (survey.read_elsewhere, survey.invalid_elsewhere)
+        require_readable(survey)
         if survey.collisions:
             raise InvalidDataError(
                 f"{survey.collisions} ids would collide in the target, among them {survey.collision_sample[0]}. Nothing was written. "

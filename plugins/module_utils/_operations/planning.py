@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
-from .._errors import UsageError
+from .._errors import IntegrityError, UsageError
 from .._records.live import LiveCollection, Throttle
 from .._schema.corrections import parse_corrections
 from .._schema.fields import parse_schema
-from .._schema.plan import MigrationPlan, Shard
+from .._schema.plan import MigrationPlan, Shard, Survey
 from .._schema.routes import parse_routes
 from .._schema.transformation import Transformation
 from .._server.server import Server
+
+NAMED_RECORDS = 10
 
 
 def select_collections(
@@ -60,3 +62,16 @@ def make_plan(
         raise UsageError(f"corrections names collections that {source.endpoint.identity} does not have: {words}.", collections=strangers)
     transformation = Transformation(parse_schema(schema), parse_routes(routes), corrected, on_collision, names)
     return MigrationPlan(chosen, transformation, target.capabilities, shard)
+
+
+def require_readable(survey: Survey) -> None:
+    """IntegrityError that names the records which the source itself does not give."""
+    lost = [(name, record_id, why) for name, records in survey.unreadable.items() for record_id, why in records.items()]
+    if lost:
+        names = ", ".join(f"{name}: {record_id!r}" for name, record_id, _why in lost[:NAMED_RECORDS])
+        raise IntegrityError(
+            f"{len(lost)} records cannot be read, such as {names}: {lost[0][2]}. Nothing was written. "
+            "Write these records anew in the source, or delete them there.",
+            ids=[record_id for _name, record_id, _why in lost[:NAMED_RECORDS]],
+            collection=lost[0][0],
+        )

@@ -14,13 +14,21 @@ from .._libraries import np
 from .._progress import Progress
 from .._records.collection_name import collection_name_fault
 from .._records.held_values import canonical_metadata, problems
-from .._records.live import LiveCollection
+from .._records.live import DuplicateIdsError, LiveCollection
 from .._records.record_batch import RecordBatch
 from .._records.spec_translation import SPACE_KEY
 from .._server.capabilities import CHROMA_1_5
 
 ERROR, WARNING = "error", "warning"
 IDS_KEPT = 20
+UNREADABLE = (
+    "The server itself does not give these records (%s), as happens with numbers that are not finite. Write them anew there, or delete them; "
+    "until then no migration of this collection begins."
+)
+DUPLICATES = (
+    "Only one record of an id can be kept. Delete or rename the others in the source; until then no migration of this collection begins, and its other "
+    "traps are not looked for."
+)
 CORRECT = "Correct these records, or leave them out with on_invalid: skip."
 
 
@@ -45,13 +53,22 @@ def find_traps(collections: Sequence[LiveCollection], progress: Progress) -> lis
     for collection in collections:
         for trap, severity, advice in _collection_traps(collection):
             found[collection.name, trap] = Trap(trap, collection.name, severity, advice)
-        for batch in collection.batches():
-            for row, trap, severity, advice in _batch_traps(batch):
-                entry = found.setdefault((collection.name, trap), Trap(trap, collection.name, severity, advice))
-                entry.count += 1
-                if len(entry.ids) < IDS_KEPT:
-                    entry.ids.append(batch.ids[row])
-            progress.advance(len(batch))
+        lost: dict[str, str] = {}
+        collection.unreadable = lost
+        try:
+            for batch in collection.batches():
+                for row, trap, severity, advice in _batch_traps(batch):
+                    entry = found.setdefault((collection.name, trap), Trap(trap, collection.name, severity, advice))
+                    entry.count += 1
+                    if len(entry.ids) < IDS_KEPT:
+                        entry.ids.append(batch.ids[row])
+                progress.advance(len(batch))
+        except DuplicateIdsError as error:
+            ids = error.details["ids"]
+            found[collection.name, "duplicate_id"] = Trap("duplicate_id", collection.name, ERROR, DUPLICATES, len(ids), ids[:IDS_KEPT])
+        if lost:
+            advice = UNREADABLE % next(iter(lost.values()))
+            found[collection.name, "unreadable"] = Trap("unreadable", collection.name, ERROR, advice, len(lost), list(lost)[:IDS_KEPT])
     return [found[key] for key in sorted(found)]
 
 

@@ -34,6 +34,13 @@ REREAD_ROUNDS = 3
 # Skipping rows costs the server time: above this, records are asked for by id.
 PAGED_UP_TO = 100_000
 SAMPLE_IDS = 100
+# So many records that cannot be read are named at once; where there are more, the server itself is in trouble.
+NAMED_RECORDS = 10
+MOST_UNREADABLE = 1000
+
+
+class DuplicateIdsError(IntegrityError):
+    """A collection holds several records under one id; `ids` in the details."""
 
 
 @dataclass
@@ -70,13 +77,15 @@ class Throttle:
 class LiveCollection:
     """A record set that is a collection on a server. `fetch` may be called from several threads.
 
-    `page` is the largest number of records in one read request, where the default is not wanted.
+    `page` is the largest number of records in one read request, where the default is not wanted. A record that cannot be read
+    is an IntegrityError, unless `unreadable` is a dictionary: then it is left out, and noted there by its id, with the reason.
     """
 
     def __init__(self, server: Server, stored: StoredCollection, throttle: Optional[Throttle] = None, page: Optional[int] = None) -> None:
         self.server = server
         self.stored = stored
         self.movement = Movement()
+        self.unreadable: Optional[dict[str, str]] = None
         self._page = page or READ_AT_ONCE
         self._throttle = throttle or Throttle(None)
         self._spec: Optional[CollectionSpec] = None
@@ -160,7 +169,14 @@ class LiveCollection:
 
     def _whole(self, vectors: bool) -> RecordBatch:
         """Everything by one request: 0.3 has no order to page by, does not find every id by its name, and holds ids twice."""
-        answer = self.server.get(self.stored.id, self._include() if vectors else self._include()[1:])
+        try:
+            answer = self.server.get(self.stored.id, self._include() if vectors else self._include()[1:])
+        except StatusError as error:
+            # One record is enough for that. By their ids, those at fault are found; what is found beside them may not be all.
+            batch = self._read_ids(self._ids(None, None), vectors)
+            if not self.unreadable:
+                raise error from None
+            return batch
         if vectors and not _complete(answer):
             raise IntegrityError(
                 f"Collection {self.name!r} on {self.server.endpoint.url} does not give one vector for each of its {len(answer['ids'])} records.",
@@ -169,11 +185,11 @@ class LiveCollection:
         seen: set[str] = set()
         twice = [record_id for record_id in answer["ids"] if record_id in seen or seen.add(record_id)]  # type: ignore[func-returns-value]
         if twice:
-            raise IntegrityError(
+            raise DuplicateIdsError(
                 f"Collection {self.name!r} on {self.server.endpoint.url} holds the id {twice[0]!r} more than once; only one record of an id can be kept. "
                 "Delete or rename the others there first.",
                 collection=self.name,
-                ids=twice[:SAMPLE_IDS],
+                ids=list(dict.fromkeys(twice))[:SAMPLE_IDS],
             )
         self._throttle.wait(len(answer["ids"]))
         return self._decoded(answer, vectors=vectors)
@@ -247,15 +263,14 @@ class LiveCollection:
     def _note_absent(self, ids: IdSets, asked: list[str], batch: RecordBatch) -> None:
         if len(batch) != len(asked):
             found = set(batch.ids)
-            absent = [record_id for record_id in asked if record_id not in found]
+            absent = [record_id for record_id in asked if record_id not in found and record_id not in (self.unreadable or ())]
             ids.add("absent", absent)
             self.movement.note(absent)
 
     def read_without_vectors(self, ids: Sequence[str]) -> RecordBatch:
         """Documents, uris and metadata of the given ids; the batch has no vectors (dimension 0)."""
         self._throttle.wait(len(ids))
-        include = ("documents", "metadatas", "uris") if self.server.capabilities.uris else ("documents", "metadatas")
-        return _in_order(self._decoded(self.server.get(self.stored.id, include, ids=ids), vectors=False), ids)
+        return _in_order(self._read_ids(list(ids), vectors=False), ids)
 
     def fetch(self, ids: Sequence[str]) -> RecordBatch:
         """The records of these ids that exist, in the order asked for."""
@@ -275,26 +290,46 @@ class LiveCollection:
             return None
         return self._decoded(answer)
 
-    def _read_ids(self, ids: list[str]) -> RecordBatch:
+    def _read_ids(self, ids: list[str], vectors: bool = True) -> RecordBatch:
         """Read by id; halves are asked for where the server fails or leaves vectors out, until the record is found."""
+        lost: dict[str, str] = {}
+        batch = self._try_ids(ids, vectors, lost) if ids else empty_batch()
+        if not lost:
+            return batch
+        if self.unreadable is not None:
+            self.unreadable.update(lost)
+        if self.unreadable is None or len(self.unreadable) > MOST_UNREADABLE:
+            names = list(lost)[:NAMED_RECORDS]
+            raise IntegrityError(
+                f"{'Record' if len(names) == 1 else 'Records'} {', '.join(map(repr, names))} of collection {self.name!r} on {self.server.endpoint.url} "
+                f"cannot be read: {lost[names[0]]}",
+                ids=names,
+                collection=self.name,
+            )
+        return batch
+
+    def _try_ids(self, ids: list[str], vectors: bool, lost: dict[str, str]) -> RecordBatch:
+        """Those of the records that can be read; `lost` takes why the others cannot, at least as many of them as are named."""
         try:
-            answer = self.server.get(self.stored.id, self._include(), ids=ids)
+            answer = self.server.get(self.stored.id, self._include() if vectors else self._include()[1:], ids=ids)
         except (StatusError, IntegrityError) as error:
             if len(ids) > 1:
-                return self._read_halves(ids)
-            raise IntegrityError(
-                f"Record {ids[0]!r} of collection {self.name!r} on {self.server.endpoint.url} cannot be read: {error}", ids=ids, collection=self.name
-            ) from None
-        if _complete(answer):
-            return self._decoded(answer)
+                return self._try_halves(ids, vectors, lost)
+            lost[ids[0]] = error.message
+            return empty_batch(self.stored.dimension or 0 if vectors else 0)
+        if not vectors or _complete(answer):
+            return self._decoded(answer, vectors)
         if len(answer["ids"]) > 1:
-            return self._read_halves(ids)
+            return self._try_halves(ids, vectors, lost)
         answer["embeddings"] = [None] * len(answer["ids"])
         return self._decoded(answer)
 
-    def _read_halves(self, ids: list[str]) -> RecordBatch:
+    def _try_halves(self, ids: list[str], vectors: bool, lost: dict[str, str]) -> RecordBatch:
         middle = len(ids) // 2
-        return concatenate([self._read_ids(ids[:middle]), self._read_ids(ids[middle:])])
+        first = self._try_ids(ids[:middle], vectors, lost)
+        if len(lost) >= (NAMED_RECORDS if self.unreadable is None else MOST_UNREADABLE):
+            return first
+        return concatenate([first, self._try_ids(ids[middle:], vectors, lost)])
 
     def _include(self) -> tuple[str, ...]:
         return ("embeddings", "documents", "metadatas", "uris") if self.server.capabilities.uris else ("embeddings", "documents", "metadatas")

@@ -36,7 +36,7 @@ class SelectedRecords(LiveCollection):
             self._throttle.wait(len(asked))
             batch = self.fetch(asked)
             if len(batch) != len(asked):
-                self._note_vanished(set(asked) - set(batch.ids))
+                self._note_vanished(set(asked) - set(batch.ids) - set(self.unreadable or ()))
             yield batch
 
     def batches_without_vectors(self) -> Iterator[RecordBatch]:

@@ -65,12 +65,14 @@ class Survey:
     """What reading ids and metadata tells before the first write, of all shards: each one decides by the same figures.
 
     targets         target → source → valid records
+    unreadable      source → id → why the record cannot be read
     read_elsewhere  how many of `read` other shards work on, and `invalid_elsewhere` how many of the invalid ones
     """
 
     read: int = 0
     invalid: InvalidTally = field(default_factory=InvalidTally)
     targets: dict[str, dict[str, int]] = field(default_factory=dict)
+    unreadable: dict[str, dict[str, str]] = field(default_factory=dict)
     collisions: int = 0
     collision_sample: list[str] = field(default_factory=list)
     read_elsewhere: int = 0
@@ -112,6 +114,7 @@ class MigrationPlan:
         places = IdSets()
         try:
             for source in self.sources:
+                source.unreadable = survey.unreadable[source.name] = {}
                 for batch in source.batches_without_vectors():
                     before_batch()
                     with progress.phase("validate"):
@@ -120,6 +123,8 @@ class MigrationPlan:
                     survey.read += len(batch)
         finally:
             places.close()
+            for source in self.sources:
+                source.unreadable = None
         return survey
 
     def _note(self, survey: Survey, part: TransformedBatch, places: IdSets) -> None:

@@ -18,7 +18,7 @@ import os
 import pwd
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -96,10 +96,11 @@ def audited(
     reason: str | None = None,
     dry_run: bool = False,
     run_id: str | None = None,
+    details: dict[str, Any] | None = None,
 ) -> Iterator[AuditEntry]:
     """Write `initiated` durably, run the block, write `completed` or `failed`. DiskError (and no block) when that cannot be written."""
     path = audit_path(directory, create=True)
-    entry = AuditEntry(path, action, snapshot_id, trigger, rollback_type, reason, dry_run, run_id or uuid.uuid4().hex)
+    entry = AuditEntry(path, action, snapshot_id, trigger, rollback_type, reason, dry_run, run_id or uuid.uuid4().hex, details=dict(details or {}))
     entry.write(INITIATED)
     try:
         yield entry
@@ -211,16 +212,38 @@ def read_audit(directory: str, limit: int | None = None) -> AuditTrail:
     return AuditTrail(entries, not problems, problems)
 
 
-def unfinished_rollbacks(directory: str) -> set[str]:
-    """The snapshots that rollbacks went back to and did not reach: begun, failed or killed, and no rollback completed since."""
-    snapshots: set[str] = set()
+def unfinished_rollbacks(directory: str, server: str | None = None) -> list[tuple[str, frozenset[str] | None]]:
+    """The rollbacks (of one database) that were begun, failed or were killed, and what they went back to: the snapshot, and the collections (None: all).
+
+    One is finished as soon as another one of the same database has completed that went at least as far.
+    """
+    begun: list[dict[str, Any]] = []
     for entry in read_audit(directory).entries:
         if entry.get("action") == ROLLBACK and not entry.get("dry_run"):
             if entry.get("status") == COMPLETED:
-                snapshots.clear()
+                begun = [older for older in begun if not _finishes(entry, older)]
             else:
-                snapshots.add(str(entry.get("snapshot_id")))
-    return snapshots
+                begun.append(entry)
+    return [(str(entry.get("snapshot_id")), rollback_scope(entry)) for entry in begun if server in (None, _server(entry)) or _server(entry) is None]
+
+
+def rollback_scope(entry: Mapping[str, Any]) -> frozenset[str] | None:
+    """The collections that a rollback was about, or None: all of the database, those that it takes away included."""
+    details = entry.get("details") or {}
+    # Lines of older releases do not say it.
+    names = details["collections"] if "collections" in details else entry.get("collections_affected") if entry.get("rollback_type") == "partial" else None
+    return None if names is None else frozenset(names)
+
+
+def _finishes(completed: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
+    if _server(begun) is not None and _server(completed) != _server(begun):
+        return False
+    reached, wanted = rollback_scope(completed), rollback_scope(begun)
+    return reached is None or (wanted is not None and wanted <= reached)
+
+
+def _server(entry: Mapping[str, Any]) -> Any:
+    return (entry.get("details") or {}).get("server")
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

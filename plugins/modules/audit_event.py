@@ -14,7 +14,7 @@ author: InfraFabric (@infrafabric)
 description:
   - The modules write what they do into the audit log by themselves. This one is for what is done by other means.
   - A completed V(cutover) of a database makes M(infrafabric.chromadb.rollback) refuse to take away what this database accepted since,
-    until a later V(cutover_undone) or a completed rollback.
+    until a later V(cutover_undone) or a completed rollback of the whole database.
   - A V(rto_missed) says that a rollback took longer than it may. Its O(reason) is also given as a warning, in check mode, too.
   - Nothing is asked of the server. Its options only name the database that the event is about.
 extends_documentation_fragment:

@@ -12,16 +12,17 @@ import json
 import re
 import tarfile
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import pytest
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._lock import server_lock
 from tests.support import trap_data
 from tests.support.case import Case
-from tests.support.counting_proxy import CountingProxy
+from tests.support.counting_proxy import CountingProxy, Fault, Seen
 from tests.support.equality import contents_differences
 from tests.support.raw import RawChroma, Record
-from tests.support.run_module import run_module
+from tests.support.run_module import run_module, run_module_apart
 from tests.support.trap_data import CollectionData
 
 
@@ -148,6 +149,107 @@ def test_a_name_that_is_taken_by_another_snapshot(filled: Case) -> None:
         assert (failure["failure_class"], "another name" in failure["msg"]) == ("usage", True)
     filled.snapshot(name="all")
     assert filled.snapshot(name="all", collections=["traps-uris"])["changed"] is False
+
+
+def _swapped(place: RawChroma, snapshot_id: str, name: str, mark: str) -> str:
+    """A collection such as an interrupted swap leaves; its name."""
+    helper = "%s__%s_%s" % (name, mark, snapshot_id)
+    trap_data.write(place, CollectionData(helper, [Record("x", trap_data.vectors(1)[0])]))
+    return helper
+
+
+def _dies_at(case: Case, proxy: CountingProxy, options: dict[str, Any], when: Callable[[Seen], bool], skip: int = 0) -> None:
+    proxy.faults.append(Fault("status", when=when, skip=skip, times=None, status=500))
+    case.through(target=proxy).rollback(fails=True, **options)
+    proxy.reset()
+
+
+def _renames(seen: Seen) -> bool:
+    return seen.method == "PUT"
+
+
+def _collection_deletions(seen: Seen) -> bool:
+    return seen.method == "DELETE"
+
+
+def test_a_swap_that_died_before_it_removed_the_old_collection(filled: Case, target_proxy: CountingProxy) -> None:
+    """The next one needs the name again, because there is new damage by then."""
+    before = filled.target.contents()
+    options = {"snapshot_id": filled.snapshot()["snapshot"]["snapshot_id"], "strategy": "swap"}
+    collection = filled.target.collection("traps-uris")["id"]
+    filled.target.delete(collection, ["u0"])
+    _dies_at(filled, target_proxy, options, _collection_deletions)
+    assert any("__old_" in name for name in filled.target.names())
+    filled.target.delete(filled.target.collection("traps-uris")["id"], ["u1"])
+    assert filled.through().rollback(**options)["strategy"] == "swap"
+    assert contents_differences(before, filled.target.contents()) == []
+
+
+@pytest.mark.parametrize("mark", ["rb", "old"])
+def test_a_collection_that_only_has_such_a_name_is_not_taken(mark: str, filled: Case) -> None:
+    snapshot_id = filled.snapshot()["snapshot"]["snapshot_id"]
+    filled.target.delete(filled.target.collection("traps-uris")["id"], ["u0"])
+    helper = _swapped(filled.target, snapshot_id, "traps-uris", mark)
+    for strategy in ("in_place", "swap"):
+        failure = filled.rollback(snapshot_id=snapshot_id, collections=["traps-uris"], strategy=strategy, safety_snapshot=False, fails=True)
+        assert (failure["failure_class"], helper in failure["msg"]) == ("usage", True)
+    assert helper in filled.target.names()
+
+
+@pytest.mark.parametrize("when", [_renames, _collection_deletions], ids=["renames", "deletions"])
+def test_a_server_that_says_yes_and_does_nothing(when: Callable[[Seen], bool], filled: Case, target_proxy: CountingProxy) -> None:
+    snapshot_id = filled.snapshot()["snapshot"]["snapshot_id"]
+    filled.target.delete(filled.target.collection("traps-uris")["id"], ["u0"])
+    trap_data.write(filled.target, CollectionData("newer", [Record("x", trap_data.vectors(1)[0])]))
+    target_proxy.faults.append(Fault("status", when=when, times=None, status=200, rewrite=lambda _headers: b"{}"))
+    failure = filled.through(target=target_proxy).rollback(snapshot_id=snapshot_id, strategy="swap", fails=True)
+    assert failure["failure_class"] == "integrity", failure["msg"]
+
+
+def test_a_swap_of_a_collection_with_the_longest_name(case: Case) -> None:
+    name = "n" * 512
+    trap_data.write(case.target, CollectionData(name, [Record("x%d" % n, row) for n, row in enumerate(trap_data.vectors(3))]))
+    before = case.target.contents()
+    case.snapshot()
+    case.target.delete(case.target.collection(name)["id"], ["x1"])
+    assert case.rollback(snapshot_id="latest", strategy="swap")["strategy"] == "swap"
+    assert contents_differences(before, case.target.contents()) == []
+
+
+def test_a_rollback_of_one_collection_leaves_the_guard_of_the_others(filled: Case) -> None:
+    """After a cutover, what clients wrote to one collection was given up; what they wrote to others was not."""
+    snapshot_id = filled.snapshot()["snapshot"]["snapshot_id"]
+    told = {**filled.target_endpoint, "directory": str(filled.store)}
+    run_module("audit_event", {**told, "action": "cutover", "status": "completed"})
+    for name in ("traps-uris", "traps-documents"):
+        collection = filled.target.collection(name)
+        filled.target.add(collection["id"], [Record("new", trap_data.vectors(1, collection["dimension"])[0])])
+    filled.rollback(snapshot_id=snapshot_id, collections=["traps-uris"], discard_new_writes=True)
+    assert filled.rollback(snapshot_id=snapshot_id, fails=True)["failure_class"] == "drift"
+    assert "new" in filled.target.get(filled.target.collection("traps-documents")["id"])["ids"]
+    filled.rollback(snapshot_id=snapshot_id, discard_new_writes=True)
+    filled.target.delete(filled.target.collection("traps-uris")["id"], ["u0"])
+    assert filled.rollback(snapshot_id=snapshot_id)["changed"]
+
+
+def test_no_snapshot_of_a_database_that_is_being_changed(filled: Case, tmp_path: Path) -> None:
+    """Also not into another store: what it saved would be half the one state and half the other."""
+    with server_lock("%s %s/%s" % (filled.target.url, filled.target.tenant, filled.target.database), "rollback"):
+        failure = run_module_apart("snapshot", {**filled.target_endpoint, "directory": str(filled.store)}, fails=True)
+    assert (failure["failure_class"], "rollback (process" in failure["msg"]) == ("lock", True)
+    assert filled.snapshot()["changed"]
+
+
+def test_a_snapshot_goes_by_its_name_or_its_id(filled: Case) -> None:
+    unnamed = filled.snapshot()["snapshot"]["snapshot_id"]
+    damaged = filled.snapshot(name="damaged")["snapshot"]["snapshot_id"]
+    filled.snapshot(name="named")
+    (filled.store / "manifests" / (damaged + ".json")).write_text("{}")
+    for name in (unnamed, damaged, "named"):
+        assert filled.snapshot(state="absent", name=name, check=True)["changed"]
+        assert filled.snapshot(state="absent", name=name)["changed"]
+        assert filled.snapshot(state="absent", name=name)["changed"] is False
+    assert [path for folder in ("manifests", "snapshots") for path in (filled.store / folder).iterdir()] == []
 
 
 def test_safety_snapshot_brings_the_damage_back(filled: Case) -> None:

@@ -289,18 +289,28 @@ class Snapshot:
 
 def load_chain(store: SnapshotStore, snapshot_id: str) -> list[Manifest]:
     """The manifests that a snapshot needs, itself first. IntegrityError when one of its bases is missing or another one."""
+    chain, problem = known_chain(store, snapshot_id)
+    if problem is not None:
+        raise IntegrityError(problem)
+    return chain
+
+
+def known_chain(store: SnapshotStore, snapshot_id: str) -> tuple[list[Manifest], str | None]:
+    """The manifests that a snapshot needs, itself first, as far as they are there, and what is wrong with the next one."""
     chain = [load_manifest(store, snapshot_id)]
     while chain[-1].base_id is not None:
         try:
             base = load_manifest(store, chain[-1].base_id)
         except UsageError:
-            raise IntegrityError(f"The snapshot {chain[-1].snapshot_id} needs its base {chain[-1].base_id}, which is missing.") from None
+            return chain, f"The snapshot {chain[-1].snapshot_id} needs its base {chain[-1].base_id}, which is missing."
+        except IntegrityError as error:
+            return chain, error.message
         if base.sha256 != chain[-1].base_sha256:
-            raise IntegrityError(f"The snapshot {chain[-1].snapshot_id} was made on another {base.snapshot_id} than the one that is there.")
-        chain.append(base)
+            return chain, f"The snapshot {chain[-1].snapshot_id} was made on another {base.snapshot_id} than the one that is there."
         if len(chain) > MAX_CHAIN:
-            raise IntegrityError(f"The snapshot {snapshot_id} has more than {MAX_CHAIN} bases below it.")
-    return chain
+            return chain, f"The snapshot {snapshot_id} has more than {MAX_CHAIN} bases below it."
+        chain.append(base)
+    return chain, None
 
 
 def open_snapshot(directory: str | SnapshotStore, snapshot_id: str) -> Snapshot:

@@ -65,7 +65,7 @@ def prune(
     moment = now or datetime.now(timezone.utc)
     found = find_snapshots(store)
     plan = _Plan(found, moment, retention_days, keep_min, keep_max, frozenset(pins))
-    plan.protect(unfinished_rollbacks(store.directory), "a rollback to it is not finished")
+    plan.protect({snapshot_id for snapshot_id, _scope in unfinished_rollbacks(store.directory)}, "a rollback to it is not finished")
     if plan.deletable():
         # Only now is it worth the time to read archives.
         plan.protect_sound(lambda snapshot_id: snapshot_id in known_sound or not verify_snapshot(store, snapshot_id, "full"))

@@ -21,7 +21,7 @@ from .container import GZIP_HEADER, ContainerReader, Entry
 from .encrypted import stored_sha256_is_right
 from .hostile import hostile_problems
 from .manifest import FORMAT_ENTRY, Manifest, format_content, layout_problems, load_manifest, spec_content
-from .reader import Layer, Snapshot, SnapshotRecordSet, load_chain, open_layers
+from .reader import Layer, Snapshot, SnapshotRecordSet, known_chain, open_layers
 from .store import MANIFEST_SUFFIX, SNAPSHOT_ID, SnapshotStore, archive_id, list_folder, open_store, partial_files, snapshot_ids
 from .tree import unsafe_paths
 
@@ -59,11 +59,9 @@ def verify_snapshot(
         problems.append(Problem(f"The manifest of {snapshot_id} has the SHA-256 {manifest.sha256}, not the expected {expected_manifest_sha256}."))
     if level == "none":
         return problems
-    try:
-        chain = load_chain(store, snapshot_id)
-    except IntegrityError as error:
-        chain = [manifest]
-        problems.append(Problem(error.message))
+    chain, problem = known_chain(store, snapshot_id)
+    if problem is not None:
+        problems.append(Problem(problem))
     for link in chain:
         problems += [Problem(f"{link.snapshot_id}: {message}") for message in layout_problems(link)]
         if "tree" in link.values:

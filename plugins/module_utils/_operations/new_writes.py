@@ -11,7 +11,7 @@ from typing import Optional
 
 from .._archive.manifest import Manifest, parse_moment
 from .._archive.store import SnapshotStore
-from .._audit import COMPLETED, read_audit
+from .._audit import COMPLETED, ROLLBACK, read_audit, rollback_scope
 
 
 def cutover_since(store: SnapshotStore, manifest: Manifest, identity: str, *, whole_server: bool = False) -> Optional[str]:
@@ -26,7 +26,8 @@ def cutover_since(store: SnapshotStore, manifest: Manifest, identity: str, *, wh
             continue
         if entry["action"] == "cutover" and parse_moment(entry["timestamp"]) >= manifest.timestamp:
             cutovers[server] = str(entry["timestamp"])
-        elif entry["action"] in ("cutover_undone", "rollback"):
+        elif entry["action"] == "cutover_undone" or (entry["action"] == ROLLBACK and rollback_scope(entry) is None):
+            # A rollback of some collections took the new writes out of these only.
             cutovers.pop(server, None)
     return max(cutovers.values(), default=None)
 

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import ExitStack
 from typing import Any, Iterator, Optional
 
 from .._archive.reader import SnapshotRecordSet
-from .._errors import DriftError, InvalidDataError
+from .._errors import DriftError, IntegrityError, InvalidDataError
 from .._journal import Journal
 from .._progress import Progress
 from .._records.collection_changes import create, fixed_differences, mend, remove
@@ -32,6 +33,8 @@ BATCH_SIZE = 1000
 MENDED_BY_ID = 0.5
 # Records that differ are kept from the comparison to the writing up to this size, of both sides; beyond it they are read again.
 KEPT_BYTES = 8 << 20
+# The longest name of a collection that every release takes.
+LONGEST_NAME = 63
 
 
 class Restoration:
@@ -50,8 +53,8 @@ class Restoration:
         self.difference = Difference()
         self.spec_differences: dict[str, tuple[Any, Any]] = {}
         self.written = 0
-        self._beside = f"{self.name}__rb_{snapshot_id}"
-        self._aside = f"{self.name}__old_{snapshot_id}"
+        self._beside = helper_name(self.name, "__rb_", snapshot_id)
+        self._aside = helper_name(self.name, "__old_", snapshot_id)
         self._stored = stored.get(self.name)
         self._built = stored.get(self._beside)
         self._left = stored.get(self._aside)
@@ -83,6 +86,11 @@ class Restoration:
     def helper_names(self) -> tuple[str, str]:
         """The collections that exist only while this one is swapped."""
         return self._beside, self._aside
+
+    @property
+    def leftovers(self) -> list[str]:
+        """Those of them that are there already."""
+        return [stored.name for stored in (self._built, self._left) if stored is not None]
 
     def close(self) -> None:
         self._ids.close()
@@ -205,11 +213,26 @@ class Restoration:
             built = create(self.server, wanted)
         self._reconcile(LiveCollection(self.server, built), fresh=True)
         if self._stored is not None:
+            if self._left is not None:
+                # An earlier run had exchanged the two and no time to remove the old one; its name is needed again.
+                remove(self.server, self._left)
             self.server.modify_collection(self._stored.id, name=self._aside)
-            self._left = self._stored
         self.server.modify_collection(built.id, name=self.name)
-        self._built = None
-        self._left = self.server.find_collection(self._aside)
+        now = {collection.name: collection for collection in self.server.list_collections()}
+        if self.name not in now or now[self.name].id != built.id:
+            raise IntegrityError(
+                f"{self.server.endpoint.url} did not give the name {self.name!r} to the collection that was built as {self._beside!r}.", collection=self.name
+            )
+        self._built, self._left = None, now.get(self._aside)
+
+
+def helper_name(name: str, mark: str, snapshot_id: str) -> str:
+    """The name of a collection that exists only during a swap: readable where every release takes it, else cut and told apart by a hash."""
+    readable = f"{name}{mark}{snapshot_id}"
+    if len(readable) <= LONGEST_NAME:
+        return readable
+    end = mark + hashlib.sha256(readable.encode("utf-8")).hexdigest()[:16]
+    return name[: LONGEST_NAME - len(end)] + end
 
 
 def held_batch(collection: str, batch: RecordBatch, capabilities: Capabilities) -> RecordBatch:

@@ -19,7 +19,7 @@ from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
 from .._archive.verify import require_sound
 from .._audit import audited, unfinished_rollbacks
 from .._endpoint import Endpoint
-from .._errors import DriftError, UsageError
+from .._errors import DriftError, IntegrityError, UsageError
 from .._lock import server_lock, store_lock
 from .._records.collection_changes import remove
 from .._records.compare import Difference
@@ -100,7 +100,7 @@ def rollback(
         stack.callback(server.close)
         # A snapshot of some collections says nothing of the others: that it lacks one does not mean that it came later.
         full = collections is None and not snapshot.manifest.selected
-        run = _Rollback(store, snapshot, server, strategy, full if remove_extra_collections is None else remove_extra_collections, context)
+        run = _Rollback(store, snapshot, server, strategy, not full, full if remove_extra_collections is None else remove_extra_collections, context)
         stack.callback(run.close)
         run.compare(collections)
         rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
@@ -112,19 +112,18 @@ def rollback(
             if not context.check_mode:
                 raise DriftError(words)
             run.warnings.append(words)
+        told = {"server": endpoint.identity, "collections": None if run.scope is None else sorted(run.scope)}
         if run.changed and not context.check_mode:
-            with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
-                entry.details["server"] = endpoint.identity
+            with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told) as entry:
                 entry.collections_affected = run.affected
                 if safety_snapshot or guard:
                     entry.details["safety_snapshot_id"] = run.save(identity)
                 server.http.patience = PATIENCE_SECONDS
                 run.apply()
                 entry.rollback_success = True
-        elif full and not context.check_mode and chosen in unfinished_rollbacks(store.directory):
+        elif not context.check_mode and run.finishes(unfinished_rollbacks(store.directory, endpoint.identity)):
             # A run that was killed after its last change had reached the snapshot; nobody has said so yet.
-            with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
-                entry.details["server"] = endpoint.identity
+            with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told) as entry:
                 entry.rollback_success = True
         returns = {
             "snapshot_id": chosen,
@@ -141,11 +140,12 @@ def rollback(
 class _Rollback:
     """All collections of one rollback: compared first, then changed."""
 
-    def __init__(self, store: SnapshotStore, snapshot: Snapshot, server: Server, strategy: str, remove_extra: bool, context: Context) -> None:
+    def __init__(self, store: SnapshotStore, snapshot: Snapshot, server: Server, strategy: str, partial: bool, remove_extra: bool, context: Context) -> None:
         self.store = store
         self.snapshot = snapshot
         self.server = server
         self.remove_extra = remove_extra
+        self.partial = partial
         self.context = context
         self.restorations: list[Restoration] = []
         self.extras: list[_Extra] = []
@@ -160,6 +160,16 @@ class _Rollback:
     @property
     def affected(self) -> list[str]:
         return [restoration.name for restoration in self.restorations if restoration.changed] + [extra.stored.name for extra in self.extras]
+
+    @property
+    def scope(self) -> Optional[frozenset[str]]:
+        """What is as the snapshot says afterwards: these collections, or None: all of the database."""
+        return frozenset(restoration.name for restoration in self.restorations) if self.partial or not self.remove_extra else None
+
+    def finishes(self, begun: Sequence[tuple[str, Optional[frozenset[str]]]]) -> bool:
+        """Whether an interrupted rollback to this snapshot has nothing left to do."""
+        snapshot_id, scope = self.snapshot.manifest.snapshot_id, self.scope
+        return any(older == snapshot_id and (scope is None or (wanted is not None and wanted <= scope)) for older, wanted in begun)
 
     @property
     def strategy(self) -> str:
@@ -185,12 +195,22 @@ class _Rollback:
             for name in wanted:
                 restoration = Restoration(self.server, self.snapshot.record_set(name), stored, self.snapshot.manifest.snapshot_id, self._asked, self.store.logs)
                 self.restorations.append(restoration)
+                self._require_own(restoration)
                 restoration.compare(self.context.progress)
                 phase.records += restoration.difference.expected
         helpers = {helper for restoration in self.restorations for helper in restoration.helper_names}
         if self.remove_extra:
             extra_names = sorted(set(stored) - set(specs) - helpers)
             self.extras = [_Extra(stored[name], self.server.count(stored[name].id)) for name in extra_names]
+
+    def _require_own(self, restoration: Restoration) -> None:
+        """UsageError when a collection has a name that a swap needs, and no unfinished rollback to this snapshot can have left it."""
+        snapshot_id = self.snapshot.manifest.snapshot_id
+        if restoration.leftovers and snapshot_id not in dict(unfinished_rollbacks(self.store.directory)):
+            raise UsageError(
+                f"The collection {restoration.leftovers[0]!r} has a name that a rollback of {restoration.name!r} to {snapshot_id} uses and removes, and "
+                "the audit log knows of no such rollback that was interrupted. Rename or delete that collection, and run this again."
+            )
 
     def save(self, identity: ServerIdentity) -> str:
         """A snapshot of everything as it is now."""
@@ -209,6 +229,15 @@ class _Rollback:
                     phase.records += restoration.written
             for extra in self.extras:
                 extra.difference.deleted = remove(self.server, extra.stored)
+            self._require_gone()
+
+    def _require_gone(self) -> None:
+        """What was removed must not be listed any more: an answer of 200 proves nothing."""
+        removed = {extra.stored.name: extra.stored.id for extra in self.extras}
+        helpers = {helper for restoration in self.restorations for helper in restoration.helper_names}
+        for stored in self.server.list_collections():
+            if removed.get(stored.name) == stored.id or stored.name in helpers:
+                raise IntegrityError(f"{self.server.endpoint.url} still has the collection {stored.name!r} after it was deleted.", collection=stored.name)
 
     def results(self) -> list[dict[str, Any]]:
         restored = [restoration.result() for restoration in self.restorations]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from typing import Optional
 
 from .._archive.dead_runs import clean_up
@@ -106,9 +107,12 @@ def rollback_files(
             warnings += _other_release(manifest, directory)
         safety_snapshot_id = None
         rollback_type = "point_in_time" if to_a_moment else "full"
+        told = {"server": endpoint.identity, "collections": None, "data_directory": directory}
+        begin = partial(
+            audited, store.directory, "rollback", snapshot_id=snapshot_id, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told
+        )
         if changed and not check_mode:
-            with audited(store.directory, "rollback", snapshot_id=snapshot_id, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
-                entry.details = {"server": endpoint.identity, "data_directory": directory}
+            with begin() as entry:
                 if (safety_snapshot or guard) and os.path.lexists(directory):
                     with progress.phase("safety_snapshot"):
                         safety_snapshot_id = write_files_snapshot(
@@ -118,10 +122,9 @@ def rollback_files(
                 with progress.phase("restore", records=manifest.total_chunks):
                     _restore(endpoint, store, restoration)
                 entry.rollback_success = True
-        elif not check_mode and snapshot_id in unfinished_rollbacks(store.directory):
+        elif not check_mode and snapshot_id in dict(unfinished_rollbacks(store.directory, endpoint.identity)):
             # A run that was killed after the exchange had reached the snapshot; nobody has said so yet.
-            with audited(store.directory, "rollback", snapshot_id=snapshot_id, trigger=trigger, rollback_type=rollback_type, reason=reason) as entry:
-                entry.details = {"server": endpoint.identity, "data_directory": directory}
+            with begin() as entry:
                 entry.rollback_success = True
         returns = {
             "snapshot_id": snapshot_id,

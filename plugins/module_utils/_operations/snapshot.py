@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional, Sequence
 
-from .._archive.catalogue import LATEST, VERIFIED, choose_snapshot, find_named, find_snapshots
+from .._archive.catalogue import LATEST, VERIFIED, FoundSnapshot, choose_snapshot, find_named, find_snapshots
 from .._archive.dead_runs import clean_up, clean_up_if_idle
 from .._archive.manifest import FILES, RECORDS, Consistency, Manifest, ServerIdentity, load_manifest
 from .._archive.reader import Snapshot, open_snapshot
@@ -97,7 +97,7 @@ def snapshot(
         context.progress.expect(total)
         if context.check_mode:
             return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
-        with store_lock(directory, "snapshot"):
+        with store_lock(directory, "snapshot"), server_lock(endpoint.identity, "snapshot"):
             clean_up(store)
             below = _base(store, base, identity)
             selected = collections is not None
@@ -252,16 +252,23 @@ def _remove(endpoint: Endpoint, directory: str, name: Optional[str], context: Co
     if name is None:
         raise UsageError("state: absent needs the name of a snapshot.")
     store = open_store(directory, for_writing=True, create=not context.check_mode)
-    found = find_named(store, name, ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database))
+    found = next((snapshot for snapshot in find_snapshots(store) if snapshot.snapshot_id == name), None)
+    if found is None:
+        named = find_named(store, name, ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database))
+        found = None if named is None else FoundSnapshot(named.snapshot_id, named)
     if found is None:
         return Outcome(False, context.progress.seconds, {"snapshot": None, "path": None, "records": 0})
+    # Of a manifest that cannot be read no more is known than its id, and that is enough to remove it.
+    records = 0 if found.manifest is None else found.manifest.total_chunks
+    path = store.archive_path(found.snapshot_id)
     if not context.check_mode:
         with store_lock(directory, "snapshot"):
             clean_up(store)
             with audited(directory, "delete_snapshot", snapshot_id=found.snapshot_id):
                 delete_snapshot(store, found.snapshot_id)
-    diff = {"before_header": found.snapshot_id, "after_header": found.snapshot_id, "before": f"{found.total_chunks} records\n", "after": "absent\n"}
-    returns = {"snapshot": found.summary(), "path": store.archive_path(found.snapshot_id), "records": found.total_chunks}
+    diff = {"before_header": found.snapshot_id, "after_header": found.snapshot_id, "before": f"{records} records\n", "after": "absent\n"}
+    summary = {"snapshot_id": found.snapshot_id} if found.manifest is None else found.manifest.summary()
+    returns = {"snapshot": summary, "path": path, "records": records}
     return Outcome(True, context.progress.seconds, returns, [diff])
 
 

@@ -157,6 +157,23 @@ def test_a_missing_base_is_a_problem(store, chain):
         open_snapshot(store, incremental.snapshot_id)
 
 
+def test_all_problems_of_a_chain_are_named(store, write, write_changes):
+    """A base that is missing does not hide what is wrong above it."""
+    records = make_records(20)
+    chain = [write({"c": [records]})]
+    for number in range(3):
+        chain.append(write_changes(chain[-1], {"c": ([records.select([number])], [], [records])}))
+    lost, damaged, gone, newest = (manifest.snapshot_id for manifest in chain)
+    os.unlink(store.manifest_path(lost))
+    with open(store.archive_path(damaged), "r+b") as file:
+        file.seek(100)
+        file.write(b"\xff\xfe\xfd")
+    os.unlink(store.archive_path(gone))
+    problems = " ".join(problem.message for problem in verify_snapshot(store, newest))
+    for words in (f"needs its base {lost}", f"{damaged}.tar.gz", f"{gone}.tar.gz"):
+        assert words in problems
+
+
 def test_another_base_of_the_same_name_is_a_problem(store, chain, rewrite_manifest):
     full, incremental, _original, _now = chain
     rewrite_manifest(full.snapshot_id, lambda values: values.update(status="created"))

@@ -165,6 +165,32 @@ def test_what_an_unfinished_rollback_goes_back_to_stays(store, aged):
     assert prune(store, now=NOW).deleted == [wanted, old]
 
 
+def test_a_rollback_elsewhere_does_not_finish_this_one(store, aged):
+    """Neither one of another database, nor one of other collections; one of the same that went at least as far does."""
+    _newest, old = aged(1, 8)
+    here, there = {"server": "http://192.0.2.1 t/d", "collections": None}, {"server": "http://192.0.2.2 t/d", "collections": None}
+
+    def rollback(told, fails=False):
+        try:
+            with audited(store.directory, "rollback", snapshot_id=old, rollback_type="full", details=told):
+                if fails:
+                    raise DiskError("full")
+        except DiskError:
+            pass
+
+    rollback(here, fails=True)
+    rollback(there)
+    rollback({**here, "collections": ["a"]})
+    assert prune(store, now=NOW, check_mode=True).deleted == []
+    rollback(here)
+    assert prune(store, now=NOW, check_mode=True).deleted == [old]
+    rollback({**here, "collections": ["a"]}, fails=True)
+    rollback({**here, "collections": ["b"]})
+    assert prune(store, now=NOW, check_mode=True).deleted == []
+    rollback({**here, "collections": ["a", "b"]})
+    assert prune(store, now=NOW, check_mode=True).deleted == [old]
+
+
 def test_a_base_stays_while_it_is_needed(store, write, write_changes):
     records = make_records(3)
     oldest = write({"c": [records]}, now=NOW - timedelta(days=30))

@@ -13,6 +13,7 @@ from typing import Any, Callable
 from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.parameters import remove_values
 
 from . import _libraries
 from ._argument_spec import ArgumentSpec, endpoint
@@ -58,7 +59,8 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
         module.fail_json(message, failure_class="partial", exception=traceback.format_exc())
     else:
         for warning in outcome.warnings:
-            module.warn(warning)
+            # Ansible takes secrets out of results and failures, but not out of warnings.
+            module.warn(remove_values(warning, module.no_log_values))
         diff = {"diff": outcome.diff} if module._diff and outcome.diff else {}
         module.exit_json(**outcome.returns, changed=outcome.changed, seconds=round(outcome.seconds, 3), **diff)
 

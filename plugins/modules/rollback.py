@@ -32,7 +32,8 @@ options:
     type: str
   point_in_time:
     description:
-      - The newest verified snapshot that is not younger than this. A time in ISO 8601 with its offset from UTC.
+      - The newest verified snapshot that was begun then or before. A time in ISO 8601 with its offset from UTC.
+      - A warning says when that snapshot was not finished by then, so that it may hold what was written after the moment.
     type: str
   collections:
     description: The names of the collections to bring back. Without it, all of the snapshot.
@@ -45,7 +46,8 @@ options:
       - V(files) puts the directory of a stopped server back, from a snapshot that was made with C(method=files). It builds the
         directory beside the one that is there, reads it back, and exchanges the two in one step. Everything in it comes back together, so it goes
         with neither O(collections) nor O(remove_extra_collections=false).
-      - V(auto) is V(files) for a snapshot of files. For one of records it is V(in_place), and V(swap) for a collection whose distance differs.
+      - V(auto) is V(files) for a snapshot of files. For one of records it is V(in_place), and V(swap) for a
+        collection that differs in what Chroma cannot change, such as its distance or its dimension. RV(strategy_reason) says it.
     type: str
     choices:
       - auto
@@ -148,6 +150,11 @@ strategy:
   type: str
   returned: success
   sample: in_place
+strategy_reason:
+  description: Why it was this one, in a sentence. With O(strategy=auto), what differs that Chroma cannot change in a collection that exists.
+  type: str
+  returned: success
+  sample: All that differs can be written into the collections as they are.
 collections:
   description: The collections that were compared with the snapshot. Empty with V(files), which compares files.
   type: list

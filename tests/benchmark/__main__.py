@@ -207,9 +207,13 @@ def memory(repeat: int, directory: Path) -> Iterator[Row]:
         run = Runner(directory)
         with ChromaServer(directory=kept_source(records)) as source_server, ChromaServer() as target_server:
             source, target = RawChroma(source_server.url), RawChroma(target_server.url)
-            run("snapshot", **source.endpoint, directory=str(directory))
+            taken = run("snapshot", **source.endpoint, directory=str(directory))
             migrated = run("migrate", source=source.endpoint, target=target.endpoint, batch_size=PAGE)
             run("validate", source=source.endpoint, target=target.endpoint)
+            # After little damage, with a safety snapshot, and after the loss of everything.
+            for harm, safety in ((_damage, True), (_empty, False)):
+                harm(target)
+                run("rollback", **target.endpoint, directory=str(directory), snapshot_id=taken["snapshot"]["snapshot_id"], safety_snapshot=safety)
             prepared = Prepared()
             prepared.add("benchmark", source.records(source.collection("benchmark")["id"]).values())
         with ChromaServer() as server:
@@ -218,7 +222,7 @@ def memory(repeat: int, directory: Path) -> Iterator[Row]:
         peaks[records] = run.peaks
         for module, peak in sorted(run.peaks.items()):
             yield Row("%s: memory at %d" % (module, records), peak / MEGABYTE, "MB", 200 if module == "validate" else 150)
-    for module in ("migrate", "snapshot"):
+    for module in ("migrate", "rollback", "snapshot"):
         grown = (peaks[LARGE][module] - peaks[SMALL][module]) / MEGABYTE
         yield Row("%s: memory grown from %d to %d" % (module, SMALL, LARGE), grown, "MB", 40)
 

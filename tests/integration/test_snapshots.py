@@ -16,6 +16,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import own_sha256, render_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._lock import server_lock
 from tests.support import trap_data
 from tests.support.case import Case
@@ -183,6 +184,32 @@ def test_a_swap_that_died_before_it_removed_the_old_collection(filled: Case, tar
     filled.target.delete(filled.target.collection("traps-uris")["id"], ["u1"])
     assert filled.through().rollback(**options)["strategy"] == "swap"
     assert contents_differences(before, filled.target.contents()) == []
+
+
+def test_auto_says_why(case: Case) -> None:
+    trap_data.write(case.target, CollectionData("things", [Record("x", trap_data.vectors(1)[0])]))
+    case.snapshot()
+    assert "Nothing differs" in case.rollback(snapshot_id="latest")["strategy_reason"]
+    case.target.delete(case.target.collection("things")["id"], ["x"])
+    assert "as they are" in case.rollback(snapshot_id="latest", check=True)["strategy_reason"]
+    case.target.delete_collection("things")
+    trap_data.write(case.target, CollectionData("things", [Record("x", trap_data.vectors(1, 3)[0])], {"hnsw:space": "cosine"}))
+    reason = case.rollback(snapshot_id="latest", check=True)["strategy_reason"]
+    for words in ("'things'", "space is 'cosine' instead of 'l2'", "dimension is 3"):
+        assert words in reason
+    result = case.rollback(snapshot_id="latest", strategy="swap")
+    assert (result["strategy"], result["strategy_reason"]) == ("swap", "It was asked for.")
+
+
+def test_a_moment_while_the_snapshot_was_taken(filled: Case) -> None:
+    """What it holds may have been written after that moment."""
+    path = filled.store / "manifests" / (filled.snapshot()["snapshot"]["snapshot_id"] + ".json")
+    values = json.loads(path.read_text())
+    values.update(timestamp="2026-01-02T03:00:00+00:00", finished="2026-01-02T03:10:00+00:00")
+    path.write_bytes(render_manifest({**values, "manifest_sha256": own_sha256(values)}))
+    assert "still being taken" not in str(filled.rollback(point_in_time="2026-01-02T04:10:00+01:00").get("warnings"))
+    assert "03:10:00" in str(filled.rollback(point_in_time="2026-01-02T04:05:00+01:00")["warnings"])
+    assert filled.rollback(point_in_time="2026-01-02T03:59:59+01:00", fails=True)["failure_class"] == "usage"
 
 
 @pytest.mark.parametrize("mark", ["rb", "old"])

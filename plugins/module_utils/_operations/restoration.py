@@ -52,6 +52,7 @@ class Restoration:
         self.records = records
         self.difference = Difference()
         self.spec_differences: dict[str, tuple[Any, Any]] = {}
+        self.fixed = ""
         self.written = 0
         self._beside = helper_name(self.name, "__rb_", snapshot_id)
         self._aside = helper_name(self.name, "__old_", snapshot_id)
@@ -106,9 +107,9 @@ class Restoration:
         live = None if self._stored is None else LiveCollection(self.server, self._stored)
         if live is not None:
             self.spec_differences = spec_differences(self.records.spec, live.spec, self.server.capabilities)
-            self._replace = bool(fixed_differences(self.spec_differences))
+            fixed = self.fixed = "; ".join(fixed_differences(self.spec_differences))
+            self._replace = bool(fixed)
             if self._replace and self._strategy == "in_place":
-                fixed = "; ".join(fixed_differences(self.spec_differences))
                 raise DriftError(
                     f"Collection {self.name!r} cannot be brought back in place: {fixed}. Use strategy: auto or swap.",
                     collection=self.name,

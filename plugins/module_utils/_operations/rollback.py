@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import choose_snapshot
 from .._archive.dead_runs import clean_up
-from .._archive.manifest import ServerIdentity
+from .._archive.manifest import Manifest, ServerIdentity, parse_moment
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
 from .._archive.verify import require_sound
@@ -78,6 +79,7 @@ def rollback(
             chosen,
             data_directory=data_directory,
             whole=collections is None and remove_extra_collections is not False,
+            asked=strategy == "files",
             to_a_moment=point_in_time is not None,
             safety_snapshot=safety_snapshot,
             discard_new_writes=discard_new_writes,
@@ -106,6 +108,8 @@ def rollback(
         rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
         if collections is None and snapshot.manifest.selected and remove_extra_collections is None:
             run.warnings.append(f"{chosen} was taken of some collections only, so only these come back; others stay as they are.")
+        if point_in_time is not None:
+            run.warnings += _read_at(snapshot.manifest, parse_moment(point_in_time.strip()))
         guard = cutover_since(store, snapshot.manifest, endpoint.identity) if run.changed else None
         if guard and not discard_new_writes:
             words = new_writes_words(endpoint.identity, guard, chosen)
@@ -129,12 +133,24 @@ def rollback(
             "snapshot_id": chosen,
             "rollback_type": rollback_type,
             "strategy": run.strategy,
+            "strategy_reason": run.strategy_reason,
             "collections": run.results(),
             "verified": not context.check_mode,
             "safety_snapshot_id": run.safety_snapshot_id,
             "phases": [phase.as_dict() for phase in progress.phases],
         }
         return Outcome(run.changed, progress.seconds, returns, run.diff(), run.warnings)
+
+
+def _read_at(manifest: Manifest, moment: datetime) -> list[str]:
+    """A warning when the server was still being read at that moment."""
+    finished = parse_moment(manifest.values["finished"])
+    if moment >= finished:
+        return []
+    return [
+        f"{manifest.snapshot_id} was still being taken at that moment, until {finished.isoformat()}: it may hold what was written after the moment. "
+        "An earlier moment means the snapshot before it."
+    ]
 
 
 class _Rollback:
@@ -174,6 +190,18 @@ class _Rollback:
     @property
     def strategy(self) -> str:
         return "swap" if any(restoration.swaps for restoration in self.restorations) else "in_place"
+
+    @property
+    def strategy_reason(self) -> str:
+        """Why it is this one, for people."""
+        if self._asked == self.strategy:
+            return "It was asked for."
+        if not self.changed:
+            return "Nothing differs."
+        fixed = [f"{restoration.name!r}: {restoration.fixed}" for restoration in self.restorations if restoration.fixed]
+        if fixed:
+            return f"Chroma cannot change in a collection that exists what differs in {', '.join(fixed)}."
+        return "All that differs can be written into the collections as they are."
 
     def close(self) -> None:
         for restoration in self.restorations:

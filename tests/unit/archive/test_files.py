@@ -258,7 +258,7 @@ def test_a_server_that_starts_during_the_exchange_keeps_its_directory(store, dat
 def roll_back(store, manifest, data, **options):
     arguments = {
         "data_directory": str(data), "whole": True, "asked": True, "to_a_moment": False, "safety_snapshot": False, "discard_new_writes": False,
-        "reason": None, "expected_manifest_sha256": None, "context": Context(), **options,
+        "trigger": "manual", "reason": None, "expected_manifest_sha256": None, "context": Context(), **options,
     }  # fmt: skip
     return rollback_files.rollback_files(NOWHERE, store, manifest.snapshot_id, **arguments)
 

@@ -210,6 +210,9 @@ def test_a_moment_while_the_snapshot_was_taken(filled: Case) -> None:
     assert "still being taken" not in str(filled.rollback(point_in_time="2026-01-02T04:10:00+01:00").get("warnings"))
     assert "03:10:00" in str(filled.rollback(point_in_time="2026-01-02T04:05:00+01:00")["warnings"])
     assert filled.rollback(point_in_time="2026-01-02T03:59:59+01:00", fails=True)["failure_class"] == "usage"
+    values.update(timestamp="2126-01-02T03:00:00+00:00", finished="2126-01-02T03:10:00+00:00")
+    path.write_bytes(render_manifest({**values, "manifest_sha256": own_sha256(values)}))
+    assert "from the future" in str(filled.rollback(snapshot_id="latest")["warnings"])
 
 
 @pytest.mark.parametrize("mark", ["rb", "old"])

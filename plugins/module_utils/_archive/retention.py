@@ -67,8 +67,9 @@ def prune(
     plan = _Plan(found, moment, retention_days, keep_min, keep_max, frozenset(pins))
     plan.protect({snapshot_id for snapshot_id, _scope in unfinished_rollbacks(store.directory)}, "a rollback to it is not finished")
     if plan.deletable():
-        # Only now is it worth the time to read archives.
-        plan.protect_sound(lambda snapshot_id: snapshot_id in known_sound or not verify_snapshot(store, snapshot_id, "full"))
+        # Only now is it worth the time to read archives: as they are stored, since the key of today need not open those of another day.
+        stored = SnapshotStore(store.directory)
+        plan.protect_sound(lambda snapshot_id: snapshot_id in known_sound or not verify_snapshot(stored, snapshot_id, "full"))
     plan.protect_bases()
     result = plan.result()
     result.leftovers = _leftovers(store, {snapshot.snapshot_id for snapshot in found}, moment)

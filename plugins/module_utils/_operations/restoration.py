@@ -197,7 +197,7 @@ class Restoration:
         for ids, words in ((missing, "lacks"), (unexpected, "has gained")):
             if ids:
                 raise DriftError(
-                    f"Collection {live.name!r} {words} {ids[0]!r} after the rollback: somebody else writes there. "
+                    f"Collection {live.name!r} {words} {ids[0]!r} after the rollback: somebody else writes there, or the server did not do what it answered. "
                     "Freeze the writers and run the same task again.",
                     collection=live.name,
                     ids=ids,

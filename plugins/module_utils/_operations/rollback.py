@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import choose_snapshot
 from .._archive.dead_runs import clean_up
 from .._archive.manifest import Manifest, ServerIdentity, parse_moment
 from .._archive.reader import Snapshot, open_snapshot
+from .._archive.retention import CLOCK_TOLERANCE
 from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
 from .._archive.verify import require_sound
 from .._audit import audited, unfinished_rollbacks
@@ -108,6 +109,8 @@ def rollback(
         rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
         if collections is None and snapshot.manifest.selected and remove_extra_collections is None:
             run.warnings.append(f"{chosen} was taken of some collections only, so only these come back; others stay as they are.")
+        if snapshot.manifest.timestamp > datetime.now(timezone.utc) + CLOCK_TOLERANCE:
+            run.warnings.append(f"{chosen} is from the future, so a clock is or was wrong: it need not be the newest. Give the id of the one that is meant.")
         if point_in_time is not None:
             run.warnings += _read_at(snapshot.manifest, parse_moment(point_in_time.strip()))
         guard = cutover_since(store, snapshot.manifest, endpoint.identity) if run.changed else None

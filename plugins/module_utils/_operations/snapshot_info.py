@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -48,6 +49,8 @@ def snapshot_info(
             with context.progress.phase("verify", records=1):
                 problems = verify_snapshot(store, snapshot.snapshot_id, verify, expected_manifest_sha256)
         except UsageError:
+            if os.path.lexists(store.manifest_path(snapshot.snapshot_id)):
+                raise  # the key is another one, say
             continue  # pruned since it was listed
         values: dict[str, Any] = {"snapshot_id": snapshot.snapshot_id} if snapshot.manifest is None else snapshot.manifest.summary()
         values["status"] = FAILED if problems else RESTORED if snapshot.snapshot_id in restored else values["status"]

@@ -131,6 +131,17 @@ def test_what_is_inside_is_verified_with_the_key(store, locked, write, rewrite_m
     assert info(locked.key.path).returns["snapshots"][0]["status"] == "failed"
 
 
+def test_another_key_hides_no_snapshot(store, locked, write, tool, tmp_path):
+    """Neither from somebody who verifies all of them, nor from retention, which needs no key."""
+    old = write({"c": [make_records(3)]}, store=locked, now=datetime.now(timezone.utc) - timedelta(days=30))
+    newer = write({"c": [make_records(3)]}, store=locked, now=datetime.now(timezone.utc) - timedelta(days=20))
+    other = key_file(tmp_path, tool, "other")
+    with pytest.raises(UsageError, match="does not open"):
+        snapshot_info(directory=store.directory, snapshot_id=None, verify="full", expected_manifest_sha256=None, encryption_key_file=other, context=Context())
+    result = prune(replace(store, key=read_key(other)), check_mode=True)
+    assert (result.deleted, [kept["snapshot_id"] for kept in result.kept]) == ([old.snapshot_id], [newer.snapshot_id])
+
+
 def test_chains_files_and_retention(store, locked, write, tmp_path):
     old = write({"c": [make_records(3)]}, store=locked, now=datetime.now(timezone.utc) - timedelta(days=30))
     data = tmp_path / "data"

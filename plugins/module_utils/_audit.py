@@ -176,15 +176,18 @@ def _last_sha256(descriptor: int) -> str:
 
 @dataclass(frozen=True)
 class AuditTrail:
-    """The newest entries, newest last; whether the chain of all of them is whole; what is wrong, with line numbers."""
+    """The newest entries, newest last; whether the chain of all of them is whole; what is wrong, with line numbers; the checksum of the last line."""
 
     entries: list[dict[str, Any]]
     chain_intact: bool
     problems: list[str]
+    last_sha256: str = FIRST
 
 
-def read_audit(directory: str, limit: int | None = None) -> AuditTrail:
+def read_audit(directory: str, limit: int | None = None, known_sha256: str | None = None) -> AuditTrail:
     """The audit log of a snapshot directory; an empty trail when nothing was ever done there.
+
+    A chain does not show that its end was cut off. `known_sha256` was the checksum of its last line once, so some line must have it.
 
     A torn last line (a crash while writing) does not break the chain: it was never acknowledged.
     """
@@ -192,24 +195,25 @@ def read_audit(directory: str, limit: int | None = None) -> AuditTrail:
     entries: list[dict[str, Any]] = []
     problems: list[str] = []
     expected = FIRST
-    with disk_errors(path, "read the audit log"):
-        if not os.path.lexists(path):
-            return AuditTrail([], True, [])
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    break
-                entry = _parsed(line)
-                if entry is None:
-                    problems.append(f"Line {number} of {path} cannot be read.")
-                else:
-                    if entry.get("prev_sha256") != expected:
-                        problems.append(f"Line {number} of {path} does not follow the line before it: one of the two was changed, or lines are missing.")
-                    entries.append(entry)
-                    if limit is not None and len(entries) > limit:
-                        del entries[0]
-                expected = hashlib.sha256(line[:-1]).hexdigest()
-    return AuditTrail(entries, not problems, problems)
+    found = known_sha256 in (None, FIRST)
+    with disk_errors(path, "read the audit log"), open(path if os.path.lexists(path) else os.devnull, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            entry = _parsed(line)
+            if entry is None:
+                problems.append(f"Line {number} of {path} cannot be read.")
+            else:
+                if entry.get("prev_sha256") != expected:
+                    problems.append(f"Line {number} of {path} does not follow the line before it: one of the two was changed, or lines are missing.")
+                entries.append(entry)
+                if limit is not None and len(entries) > limit:
+                    del entries[0]
+            expected = hashlib.sha256(line[:-1]).hexdigest()
+            found = found or expected == known_sha256
+    if not found:
+        problems.append(f"No line of {path} has the SHA-256 {known_sha256}: lines were taken away at its end, or it was written anew.")
+    return AuditTrail(entries, not problems, problems, expected)
 
 
 def unfinished_rollbacks(directory: str, server: str | None = None) -> list[tuple[str, frozenset[str] | None]]:

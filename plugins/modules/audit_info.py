@@ -24,6 +24,11 @@ options:
   limit:
     description: How many entries to return, the newest ones. Without it, all of them. The chain is verified as a whole in any case.
     type: int
+  known_sha256:
+    description:
+      - The RV(last_sha256) of an earlier run, kept elsewhere. Some entry must still have it.
+      - It shows what the chain alone cannot, that entries at the end were taken away or the whole log was written anew.
+    type: str
 seealso:
   - module: infrafabric.chromadb.rollback
 """
@@ -38,6 +43,13 @@ EXAMPLES = r"""
 - name: Insist on a log that nobody edited
   ansible.builtin.assert:
     that: audit.chain_intact
+
+- name: Insist on a log that still holds what it held yesterday
+  infrafabric.chromadb.audit_info:
+    directory: /var/lib/chromadb/snapshots
+    known_sha256: "{{ audit_sha256_of_yesterday }}"
+  register: audit
+  failed_when: not audit.chain_intact
 """
 
 RETURN = r"""
@@ -145,6 +157,11 @@ chain_intact:
   type: bool
   returned: success
   sample: true
+last_sha256:
+  description: The checksum of the newest entry. Keep it elsewhere for O(known_sha256).
+  type: str
+  returned: success
+  sample: 9b1f6a0c9e8b7a6d5c4b3a2f1e0d9c8b7a6f5e4d3c2b1a0f9e8d7c6b5a4f3e2d
 problems:
   description: What is wrong with the log, in sentences. They are warnings, too.
   type: list
@@ -169,7 +186,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.a
 
 
 def main() -> None:
-    run_module(audit_info, {**store(), "limit": {"type": "int"}})
+    run_module(audit_info, {**store(), "limit": {"type": "int"}, "known_sha256": {"type": "str"}})
 
 
 if __name__ == "__main__":

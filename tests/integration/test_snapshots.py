@@ -236,6 +236,23 @@ def test_a_server_that_says_yes_and_does_nothing(when: Callable[[Seen], bool], f
     assert failure["failure_class"] == "integrity", failure["msg"]
 
 
+def test_a_collection_that_comes_during_a_rollback(filled: Case, target_proxy: CountingProxy) -> None:
+    snapshot_id = filled.snapshot()["snapshot"]["snapshot_id"]
+    filled.target.delete(filled.target.collection("traps-uris")["id"], ["u0"])
+
+    def somebody_creates_one(seen: Seen) -> bool:
+        if seen.is_write and "newer" not in filled.target.names():
+            filled.target.create("newer")
+        return False
+
+    target_proxy.faults.append(Fault("status", when=somebody_creates_one))
+    failure = filled.through(target=target_proxy).rollback(snapshot_id=snapshot_id, fails=True)
+    assert (failure["failure_class"], failure["collection"]) == ("drift", "newer")
+    target_proxy.reset()
+    assert filled.rollback(snapshot_id=snapshot_id)["changed"]
+    assert "newer" not in filled.target.names()
+
+
 def test_a_swap_of_a_collection_with_the_longest_name(case: Case) -> None:
     name = "n" * 512
     trap_data.write(case.target, CollectionData(name, [Record("x%d" % n, row) for n, row in enumerate(trap_data.vectors(3))]))

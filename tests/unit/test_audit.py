@@ -185,7 +185,7 @@ def test_an_audit_log_is_not_written_through_a_link(directory, path, tmp_path):
 @pytest.mark.parametrize(("limit", "expected"), [(None, 6), (4, 4), (0, 0), (100, 6)])
 def test_audit_info_gives_the_newest_entries_newest_last(directory, limit, expected):
     write_lines(directory, 3)
-    outcome = audit_info(directory=directory, limit=limit, context=Context())
+    outcome = audit_info(directory=directory, limit=limit, known_sha256=None, context=Context())
     assert outcome.changed is False
     assert outcome.returns["chain_intact"] is True
     assert outcome.returns["entries"] == read_audit(directory).entries[6 - expected :]
@@ -197,16 +197,40 @@ def test_audit_info_of_a_broken_chain_warns(directory, path):
         lines = file.readlines()
     with open(path, "wb") as file:
         file.writelines(lines[1:])
-    outcome = audit_info(directory=directory, limit=1, context=Context())
+    outcome = audit_info(directory=directory, limit=1, known_sha256=None, context=Context())
     assert outcome.returns["chain_intact"] is False
     assert outcome.warnings == outcome.returns["problems"]
     assert "Line 1 " in outcome.warnings[0]
 
 
+def test_a_log_whose_end_was_cut_off_is_noticed_by_what_is_known_of_it(directory, path):
+    def look(known=None):
+        return audit_info(directory=directory, limit=0, known_sha256=known, context=Context()).returns
+
+    assert look("0" * 64)["chain_intact"]
+    write_lines(directory, 2)
+    known = look()["last_sha256"]
+    write_lines(directory, 1)
+    assert look(known)["chain_intact"]
+    with open(path, "rb") as file:
+        lines = file.readlines()
+    for left in (lines[:3], []):
+        with open(path, "wb") as file:
+            file.writelines(left)
+        assert look()["chain_intact"]
+        assert known in look(known)["problems"][0]
+    os.unlink(path)
+    assert not look(known)["chain_intact"]
+    with pytest.raises(UsageError, match="known_sha256"):
+        look("last")
+
+
 def test_audit_info_of_a_missing_directory(directory):
     with pytest.raises(DiskError, match="missing"):
-        audit_info(directory=os.path.join(directory, "missing"), limit=None, context=Context())
-    assert audit_info(directory=directory, limit=5, context=Context()).returns == {"entries": [], "chain_intact": True, "problems": []}
+        audit_info(directory=os.path.join(directory, "missing"), limit=None, known_sha256=None, context=Context())
+    assert audit_info(directory=directory, limit=5, known_sha256=None, context=Context()).returns == {
+        "entries": [], "chain_intact": True, "problems": [], "last_sha256": "0" * 64,
+    }
 
 
 def test_the_plain_log_is_one_line_an_event_and_rotated(directory, monkeypatch):

@@ -260,15 +260,24 @@ class _Rollback:
                     phase.records += restoration.written
             for extra in self.extras:
                 extra.difference.deleted = remove(self.server, extra.stored)
-            self._require_gone()
+            self._require_collections()
 
-    def _require_gone(self) -> None:
-        """What was removed must not be listed any more: an answer of 200 proves nothing."""
+    def _require_collections(self) -> None:
+        """What was removed must not be listed any more (an answer of 200 proves nothing), and nobody else may have come in between."""
+        now = self.server.list_collections()
         removed = {extra.stored.name: extra.stored.id for extra in self.extras}
         helpers = {helper for restoration in self.restorations for helper in restoration.helper_names}
-        for stored in self.server.list_collections():
+        for stored in now:
             if removed.get(stored.name) == stored.id or stored.name in helpers:
                 raise IntegrityError(f"{self.server.endpoint.url} still has the collection {stored.name!r} after it was deleted.", collection=stored.name)
+        names = {stored.name for stored in now}
+        wanted = {restoration.name for restoration in self.restorations}
+        for strangers, words in ((wanted - names, "is gone"), (names - wanted if self.scope is None else set(), "has come")):
+            for name in sorted(strangers):
+                raise DriftError(
+                    f"The collection {name!r} {words} during the rollback: somebody else writes there. Freeze the writers and run the same task again.",
+                    collection=name,
+                )
 
     def results(self) -> list[dict[str, Any]]:
         restored = [restoration.result() for restoration in self.restorations]

@@ -22,7 +22,7 @@ from .._archive.verify import require_sound
 from .._archive.writer import ArchiveWriter
 from .._audit import audited
 from .._endpoint import Endpoint
-from .._errors import DriftError, UsageError
+from .._errors import DriftError, IntegrityError, UsageError
 from .._files import require_free_space
 from .._lock import server_lock, store_lock
 from .._records.compare import BITS, Counterpart
@@ -230,7 +230,10 @@ def _base(store: SnapshotStore, base: Optional[str], server: ServerIdentity) -> 
         raise UsageError(f"base: {manifest.snapshot_id} is a snapshot of {manifest.server.text}, not of {server.text}.")
     if manifest.method != RECORDS:
         raise UsageError(f"base: {manifest.snapshot_id} holds the files of a server, and no records to store the difference to.")
-    require_sound(store, manifest.snapshot_id)
+    try:
+        require_sound(store, manifest.snapshot_id)
+    except IntegrityError as error:
+        raise IntegrityError(f"{error.message} Nothing can be stored against it: take a whole snapshot, with base: none.", **error.details) from None
     return manifest
 
 

@@ -28,7 +28,8 @@ options:
   queries:
     description:
       - Searches that are sent to both servers, to compare their answers.
-      - Without it, records of the source are searched for, the same ones in every run.
+      - Without it, records of the source are searched for, the same ones in every run. So are they in collections that these searches leave out,
+        that no index is overlooked.
     type: list
     elements: dict
     suboptions:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import random
+import sqlite3
 from pathlib import Path
 from typing import Optional
 
@@ -20,9 +22,10 @@ from tests.support.counting_proxy import CountingProxy, Fault
 from tests.support.raw import RawChroma, Record
 
 
-def shuffled_index(server: ChromaServer, seed: int) -> None:
-    """Every vector of the server's indexes finds the record of another one; the records themselves stay as they are."""
-    found = list((server.directory / "data").glob("*/index_metadata.pickle"))
+def shuffled_index(server: ChromaServer, seed: int, collection: Optional[str] = None) -> None:
+    """Every vector of the server's indexes (or of one collection's) finds the record of another one; the records themselves stay as they are."""
+    places = "*" if collection is None else vector_segment(server, collection)
+    found = list((server.directory / "data").glob(f"{places}/index_metadata.pickle"))
     assert found
     for path in found:
         content = pickle.loads(path.read_bytes())
@@ -30,6 +33,12 @@ def shuffled_index(server: ChromaServer, seed: int) -> None:
         random.Random(seed).shuffle(ids)
         content["label_to_id"] = dict(zip(places, ids))
         path.write_bytes(pickle.dumps(content, protocol=4))
+
+
+def vector_segment(server: ChromaServer, collection: str) -> str:
+    asked = "SELECT s.id FROM segments s JOIN collections c ON c.id = s.collection WHERE c.name = ? AND s.scope = 'VECTOR'"
+    with contextlib.closing(sqlite3.connect(server.directory / "data/chroma.sqlite3")) as database:
+        return str(database.execute(asked, (collection,)).fetchone()[0])
 
 
 @pytest.mark.parametrize("sample", [None, {"size": 300, "seed": 1}])
@@ -51,6 +60,26 @@ def test_an_index_that_names_the_wrong_records_is_no_go(sample: Optional[dict[st
     found = {check["name"]: check for check in result["checks"]}["semantic_equivalence"]
     assert found["status"] == "failed"
     assert "The target's index of things is damaged" in found["details"]["summary"]
+
+
+def test_an_index_is_looked_at_whatever_the_user_searches_for(case: Case, tmp_path: Path) -> None:
+    rows = trap_data.vectors(1500, dimension=16, seed=5)
+    for name in ("looked_at", "left_out"):
+        case.source.add(case.source.create(name), [Record("r%d" % n, row, "text", None) for n, row in enumerate(rows)])
+    with ChromaServer() as server:
+        Case(case.source, RawChroma(server.url), tmp_path).migrate()
+        server.stop()
+        shuffled_index(server, seed=1, collection="left_out")
+        server.start()
+        own = Case(case.source, RawChroma(server.url), tmp_path)
+        near = [{"embedding": row.tolist(), "collection": "looked_at"} for row in rows[:20]]
+        result = own.validate(queries=near)
+        assert result["decision"] == "no_go"
+        assert any("The target's index of left_out is damaged" in reason for reason in result["reasons"])
+        # One search of a collection proves little, and never that all is well.
+        result = own.validate(queries=[*near, {"embedding": rows[7].tolist(), "collection": "left_out"}])
+    assert result["decision"] == "marginal"
+    assert any("The target's index of left_out may be damaged" in reason for reason in result["reasons"])
 
 
 def test_a_source_that_fails_the_searches_proves_nothing(case: Case, source_proxy: CountingProxy) -> None:

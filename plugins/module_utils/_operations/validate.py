@@ -185,16 +185,11 @@ class _Validation:
         return self._outcome(checks, walked, sources, targets, results, report_directory)
 
     def _queries(self, wanted: Sequence[WantedQuery]) -> list[Query]:
-        """The user's queries, or records of the source, and of target collections that these do not reach."""
-        if wanted:
-            dimensions: dict[str, Optional[int]] = {}
-            for source in self.plan.sources:
-                for name in self.plan.reachable(source):
-                    held = self.stored.get(name)
-                    dimensions.setdefault(name, source.stored.dimension or (held.stored.dimension if held else None))
-            return place_queries(wanted, dimensions)
+        """The user's queries or records of the source, and records of collections that these do not reach: no index is left out."""
         seed = 0 if self.sample is None else self.sample.seed
-        queries = sample_queries(self.plan, seed)
+        queries = place_queries(wanted, self._dimensions()) if wanted else []
+        chosen = {query.collection for query in queries}
+        queries += [query for query in sample_queries(self.plan, seed) if query.collection not in chosen]
         reached = {query.collection for query in queries}
         for source in self.plan.sources:
             for name in self.plan.reachable(source):
@@ -202,6 +197,15 @@ class _Validation:
                     reached.add(name)
                     queries.extend(more_queries(self.stored[name], seed))
         return queries
+
+    def _dimensions(self) -> dict[str, Optional[int]]:
+        """Of every collection that a record could go to, how long its vectors are; None where nothing tells."""
+        dimensions: dict[str, Optional[int]] = {}
+        for source in self.plan.sources:
+            for name in self.plan.reachable(source):
+                held = self.stored.get(name)
+                dimensions[name] = dimensions.get(name) or source.stored.dimension or (held.stored.dimension if held else None)
+        return dimensions
 
     def _search(self, exact: ExactSearch, queries: Sequence[Query]) -> tuple[list[QueryResult], Answers]:
         if self._walk is None:

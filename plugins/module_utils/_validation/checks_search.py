@@ -16,6 +16,8 @@ from .thresholds import Thresholds
 
 # Of fewer searches nothing is concluded about an index.
 LEAST_FOR_INDEX = 5
+# Of the true nearest records, what an index finds that is of use whatever the source's finds.
+LEAST_RECALL = 0.2
 # (1 - Jaccard) in percent where half of ten answers are others.
 HALF_IS_OTHERS = 100 * (1 - 5 / 15)
 
@@ -78,12 +80,14 @@ def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool
             return verdict(FAILED, f"The target's index of {name} is damaged: {_what_it_finds(own)}.")
     if average > limits.warn_divergence_percent:
         return verdict(WARNING, f"Searches diverge by {average:.1f} % on average, more than {limits.warn_divergence_percent:g} %.")
+    for name, own in _grouped(results).items():
+        doubt = _doubt_about_index(own, limits)
+        if doubt:
+            return verdict(WARNING, f"The target's index of {name} {doubt}.")
     summary = f"{number(len(results), 'search finds', 'searches find')} the same records: divergence {average:.1f} % on average."
     if recall_target is not None:
         beside = "" if recall_source is None else f", the source's {100 * recall_source:.0f} %"
         summary += f" The target's index finds {100 * recall_target:.0f} % of the true nearest records{beside}."
-        if 100 * ((1.0 if recall_source is None else recall_source) - recall_target) > limits.max_query_divergence_percent:
-            return verdict(WARNING, summary)
     return verdict(PASSED, summary)
 
 
@@ -104,6 +108,20 @@ def _index_is_broken(results: Sequence[QueryResult]) -> bool:
         apart = _mean([r.index_divergence for r in results])
         return apart is not None and apart > HALF_IS_OTHERS
     return target < 0.5 * (1.0 if source is None else source)
+
+
+def _doubt_about_index(results: Sequence[QueryResult], limits: Thresholds) -> str:
+    """What makes an index doubtful that is not plainly broken, or that too few searches tell of; "" for nothing."""
+    if _index_is_broken(results):
+        return f"may be damaged, and {number(len(results), 'search tells', 'searches tell')} too little: {_what_it_finds(results)}"
+    source, target = _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
+    if target is None:
+        return ""
+    beside = "" if source is None else f", the source's {100 * source:.0f} %"
+    found = f"finds {100 * target:.0f} % of the true nearest records{beside}"
+    # The source's index is no excuse for one that finds next to nothing.
+    far_apart = 100 * ((1.0 if source is None else source) - target) > limits.max_divergence_percent
+    return found if far_apart or target < LEAST_RECALL else ""
 
 
 def _what_it_finds(results: Sequence[QueryResult]) -> str:

@@ -66,7 +66,7 @@ def judge_query(
     truth  None when not all records were looked at; then `held` is the share (0 to 1) of the source's answers that the
            target holds at the same distance
     """
-    true_divergence = None if held is None else 100.0 * (1.0 - held / (2.0 - held))
+    true_divergence = None if held is None else 100.0 * (2.0 - 2.0 * held) / (2.0 - held)
     recall_source = recall_target = index_divergence = None
     if truth is not None:
         true_divergence = _true_divergence(query, space, truth)
@@ -126,4 +126,5 @@ def _reach(query: Query, space: str, neighbours: Sequence[Neighbour]) -> float:
 
 def _divergence(common: int, left: int, right: int) -> float:
     union = left + right - common
-    return 100.0 * (1.0 - common / union) if union else 0.0
+    # In whole numbers as long as can be, so that three of ten are 30 % and not a little more.
+    return 100.0 * (union - common) / union if union else 0.0

@@ -79,6 +79,7 @@ def parse_queries(queries: Optional[Sequence[Mapping[str, Any]]], embedder: Opti
 def place_queries(parsed: Sequence[WantedQuery], dimensions: Mapping[str, Optional[int]]) -> list[Query]:
     """Queries of the user for the target collections, whose dimensions are given; UsageError where none fits."""
     placed: list[Query] = []
+    lengths: dict[str, int] = {}
     for place, wanted in enumerate(parsed):
         name, vector = wanted.collection, wanted.vector
         if name is None:
@@ -91,6 +92,8 @@ def place_queries(parsed: Sequence[WantedQuery], dimensions: Mapping[str, Option
             raise UsageError(f"queries[{place}].collection: {name!r} is no target collection; there are {', '.join(map(repr, dimensions)) or 'none'}.")
         if dimensions[name] is not None and dimensions[name] != len(vector):
             raise UsageError(f"{wanted.option}: has {len(vector)} numbers, but the vectors of {name!r} have {dimensions[name]}.")
+        if lengths.setdefault(name, len(vector)) != len(vector):
+            raise UsageError(f"{wanted.option}: has {len(vector)} numbers, but another query of {name!r} has {lengths[name]}.")
         placed.append(Query(name, vector, wanted.origin))
     return placed
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.checks_search import check_latency, check_semantic_equivalence
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.neighbours import ExactSearch, Query, distances
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.neighbours import ExactSearch, Neighbour, Query, TrueNeighbours, distances
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.search_quality import judge_query
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.searches import parse_queries, place_queries, sample_ids
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.thresholds import Thresholds, parse_thresholds
@@ -139,6 +141,42 @@ def test_a_broken_index_fails(comparison, side):
     assert "index of sergio_humor is damaged" in check.summary
 
 
+@pytest.mark.parametrize(
+    ("found_before", "found_now", "status"),
+    [(10, 9, "passed"), (10, 8, "passed"), (10, 7, "warning"), (3, 2, "passed"), (2, 1, "warning"), (0, 0, "warning")],
+)
+def test_a_poor_index_is_not_hidden_by_good_ones(comparison, side, found_before, found_now, status):
+    expected = side(200)
+    asked = query(expected)
+    truth = searched(comparison, [asked], [(expected, side(200))])[0]
+    good = index_answer(expected, asked.vector)
+    fine = [judge_query(Query(f"other_{number}", asked.vector, "x"), "l2", truth, good, good) for number in range(95)]
+    poor = [judge_query(asked, "l2", truth, good[:found_before], good[:found_now])] * 5
+    check = check_semantic_equivalence(fine + poor, True, Thresholds())
+    assert check.status == status, check.summary
+    assert status == "passed" or "sergio_humor" in check.summary
+
+
+def test_a_few_searches_of_a_broken_index_are_a_doubt(comparison, side):
+    expected = side(200)
+    asked = query(expected)
+    truth = searched(comparison, [asked], [(expected, side(200))])[0]
+    good = index_answer(expected, asked.vector)
+    fine = [judge_query(Query("other", asked.vector, "x"), "l2", truth, good, good)] * 95
+    poor = [judge_query(asked, "l2", truth, good, good[:1])]
+    assert check_semantic_equivalence(fine + poor, True, Thresholds()).status == "warning"
+
+
+@pytest.mark.parametrize(("kept", "limit", "status"), [(7, 30, "passed"), (7, 29.9, "failed"), (8, 20, "passed"), (8, 19.9, "failed")])
+def test_a_divergence_equal_to_its_limit_is_allowed(side, kept, limit, status):
+    """Of ten neighbours, the target has 7 or 8, and nothing else: 3 or 2 of 10."""
+    here = [Neighbour(n / 10, f"r{n}", n / 10 if n < kept else math.inf) for n in range(10)]
+    truth = TrueNeighbours(here, here[:kept])
+    result = judge_query(query(side()), "l2", truth, None, None)
+    limits = parse_thresholds({"max_query_divergence_percent": limit, "max_divergence_percent": 30, "warn_divergence_percent": 30})
+    assert check_semantic_equivalence([result], True, limits).status == status
+
+
 def results(comparison, side, *lost):
     judged = []
     for count in lost:
@@ -200,6 +238,12 @@ def test_latency_is_judged_by_its_95th_percentile():
 def test_queries_that_cannot_be_searched_for(given, word):
     with pytest.raises(UsageError, match=word):
         parse_queries([given])
+
+
+def test_queries_of_one_collection_are_of_one_length():
+    given = parse_queries([{"embedding": [1, 2], "collection": "empty"}, {"embedding": [1, 2, 3], "collection": "empty"}])
+    with pytest.raises(UsageError, match=r"queries\[1\].*3 numbers.*'empty' has 2"):
+        place_queries(given, {"empty": None})
 
 
 def test_queries_find_their_collections():

@@ -11,7 +11,7 @@ import pickle
 import random
 import sqlite3
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 
@@ -33,6 +33,10 @@ def shuffled_index(server: ChromaServer, seed: int, collection: Optional[str] = 
         random.Random(seed).shuffle(ids)
         content["label_to_id"] = dict(zip(places, ids))
         path.write_bytes(pickle.dumps(content, protocol=4))
+
+
+def check_named(result: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(check for check in result["checks"] if check["name"] == name)
 
 
 def vector_segment(server: ChromaServer, collection: str) -> str:
@@ -80,6 +84,34 @@ def test_an_index_is_looked_at_whatever_the_user_searches_for(case: Case, tmp_pa
         result = own.validate(queries=[*near, {"embedding": rows[7].tolist(), "collection": "left_out"}])
     assert result["decision"] == "marginal"
     assert any("The target's index of left_out may be damaged" in reason for reason in result["reasons"])
+
+
+@pytest.mark.parametrize("sample", [None, {"size": 60}])
+def test_documents_that_no_word_finds_any_more_are_no_go(sample: Optional[dict[str, int]], case: Case, tmp_path: Path) -> None:
+    rows = trap_data.vectors(80)
+    for name in ("things", "places"):
+        case.source.add(case.source.create(name), [Record("r%d" % n, row, "number %d of the documents" % n, None) for n, row in enumerate(rows)])
+    options = {} if sample is None else {"sample": sample}
+    with ChromaServer() as server:
+        own = Case(case.source, RawChroma(server.url), tmp_path)
+        own.migrate()
+        before = own.validate(**options)
+        assert before["decision"] == "go"
+        assert check_named(before, "semantic_equivalence")["details"]["text_searches"] == 10
+        server.stop()
+        with contextlib.closing(sqlite3.connect(server.directory / "data/chroma.sqlite3")) as database, database:
+            database.execute("DELETE FROM embedding_fulltext_search")
+        server.start()
+        own = Case(case.source, RawChroma(server.url), tmp_path)
+        assert own.differences() == [], "only the index of documents is damaged"
+        result = own.validate(**options)
+        assert (result["decision"], result["rollback_required"]) == ("no_go", True)
+        found = check_named(result, "semantic_equivalence")
+        assert "10 searches of 10 by a word of a document do not find it" in found["details"]["summary"]
+        assert {example["collection"] for example in found["details"]["examples"]} == {"things", "places"}
+        # What the source cannot find either is no damage of the target.
+        backwards = Case(own.target, own.target, tmp_path).validate(**options)
+    assert check_named(backwards, "semantic_equivalence")["status"] == "passed"
 
 
 def test_a_source_that_fails_the_searches_proves_nothing(case: Case, source_proxy: CountingProxy) -> None:

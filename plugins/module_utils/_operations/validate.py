@@ -47,6 +47,7 @@ from .._validation.searches import (
     sample_queries,
 )
 from .._validation.subject import RecordObserver
+from .._validation.text_searches import choose_text_searches, search_texts
 from .._validation.thresholds import Thresholds, parse_thresholds
 from .._validation.walk import Walk, Walked
 from .expected_counts import parse_expected_counts
@@ -169,6 +170,7 @@ class _Validation:
             walked = self._walk.run()
         with self._step("search"), self.progress.phase("search", len(queries)):
             results, answers = self._search(exact, queries)
+            texts = search_texts(self.stored, choose_text_searches(self.plan, self._seed))
         sources = [self._source_figures(source, counts[source.name], walked) for source in self.plan.sources]
         targets = [self._figures(name, distinct) for name, distinct in walked.listed.items()]
         has_vectors = bool(queries) or any(source.stored.dimension for source in self.plan.sources if counts[source.name])
@@ -176,7 +178,7 @@ class _Validation:
             self._counts(sources, targets, walked),
             embeddings.check(),
             *metadata.checks(),
-            check_semantic_equivalence(results, has_vectors, self.limits),
+            check_semantic_equivalence(results, has_vectors, self.limits, texts),
             check_duplicates(targets),
             check_records(self.census, self._sample_details(counts)),
             check_specs(self.plan.target_specs(walked.fed_by), self._actual_specs(walked), self.target.capabilities, self.plan.transformation.merged_targets),
@@ -186,17 +188,20 @@ class _Validation:
 
     def _queries(self, wanted: Sequence[WantedQuery]) -> list[Query]:
         """The user's queries or records of the source, and records of collections that these do not reach: no index is left out."""
-        seed = 0 if self.sample is None else self.sample.seed
         queries = place_queries(wanted, self._dimensions()) if wanted else []
         chosen = {query.collection for query in queries}
-        queries += [query for query in sample_queries(self.plan, seed) if query.collection not in chosen]
+        queries += [query for query in sample_queries(self.plan, self._seed) if query.collection not in chosen]
         reached = {query.collection for query in queries}
         for source in self.plan.sources:
             for name in self.plan.reachable(source):
                 if name in self.stored and name not in reached and self.stored[name].stored.dimension:
                     reached.add(name)
-                    queries.extend(more_queries(self.stored[name], seed))
+                    queries.extend(more_queries(self.stored[name], self._seed))
         return queries
+
+    @property
+    def _seed(self) -> int:
+        return 0 if self.sample is None else self.sample.seed
 
     def _dimensions(self) -> dict[str, Optional[int]]:
         """Of every collection that a record could go to, how long its vectors are; None where nothing tells."""

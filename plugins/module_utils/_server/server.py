@@ -182,6 +182,7 @@ class Server(ABC):
         ids: Optional[Sequence[str]] = None,
         limit: Optional[int] = None,
         offset: Optional[int] = None,
+        where_document: Optional[dict[str, Any]] = None,
     ) -> dict[str, Any]:
         """The server's own answer: parallel lists, None for what was not included; `embeddings` as `decode_records` gives them.
 
@@ -193,6 +194,8 @@ class Server(ABC):
         if limit is not None:
             body["limit"] = limit
             body["offset"] = offset or 0
+        if where_document is not None:
+            body["where_document"] = where_document
         answer = self.http.call("POST", f"{self._items_path()}/{collection_id}/get", body, decode=decode_records)
         if not isinstance(answer, dict) or not _consists_of(answer.get("ids"), {str}):
             raise self._nonsense("records", answer)

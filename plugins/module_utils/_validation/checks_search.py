@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from .._libraries import np
 from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, number, shortened
 from .search_quality import QueryResult
+from .text_searches import TextSearches
 from .thresholds import Thresholds
 
 # Of fewer searches nothing is concluded about an index.
@@ -25,14 +26,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool, thresholds: Thresholds) -> Check:
+def check_semantic_equivalence(
+    results: Sequence[QueryResult], has_records: bool, thresholds: Thresholds, texts: Optional[TextSearches] = None
+) -> Check:
     """The figure is the average divergence of the searches in percent.
 
     A query's divergence is that of its true neighbours on both sides: damage of the data and nothing else. What the
     indexes answer is approximate, differs each time an index is built, and gets less exact when collections merge: it is
-    held against the target only when its index finds far less than the source's.
+    held against the target only when its index finds far less than the source's. An index of documents (`texts`) is exact.
     """
     limits = thresholds
+    if texts is not None and texts.missed:
+        summary = f"{number(texts.missed, 'search', 'searches')} of {texts.asked} by a word of a document do not find it, although the target holds it."
+        figure = average_divergence(results) if results else None
+        return Check(SEMANTIC_EQUIVALENCE, FAILED, figure, limits.max_divergence_percent, "%", summary, _details(results, limits, texts))
     if not results:
         if has_records:
             summary = "No search could be compared although there are records."
@@ -42,21 +49,8 @@ def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool
     by_collection = {name: average_divergence(own) for name, own in _grouped(results).items()}
     worst_collection, worst_average = max(by_collection.items(), key=lambda item: item[1])
     worst = max(results, key=query_divergence)
-    recall_source, recall_target = _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
-    details = {
-        "queries": [result.as_dict() for result in results],
-        "collections": by_collection,
-        "worst_query_percent": query_divergence(worst),
-        "max_query_divergence_percent": limits.max_query_divergence_percent,
-        "index_divergence_percent": _mean([r.index_divergence for r in results]),
-        "recall_at_10": {"source": recall_source, "target": recall_target},
-        "exact": all(result.recall_target is not None for result in results),
-        "examples": [
-            {"collection": r.query.collection, "query": shortened(r.query.origin), "divergence_percent": query_divergence(r), "error": r.error}
-            for r in sorted(results, key=query_divergence, reverse=True)[:10]
-            if query_divergence(r) > 0
-        ],
-    }
+    recall_source, recall_target = _recalls(results)
+    details = _details(results, limits, texts)
 
     def verdict(status: str, summary: str) -> Check:
         return Check(SEMANTIC_EQUIVALENCE, status, average, limits.max_divergence_percent, "%", summary, details)
@@ -91,6 +85,28 @@ def check_semantic_equivalence(results: Sequence[QueryResult], has_records: bool
     return verdict(PASSED, summary)
 
 
+def _details(results: Sequence[QueryResult], limits: Thresholds, texts: Optional[TextSearches]) -> dict[str, Any]:
+    recall_source, recall_target = _recalls(results)
+    worst = sorted(results, key=query_divergence, reverse=True)
+    examples: list[Mapping[str, object]] = [
+        {"collection": r.query.collection, "query": shortened(r.query.origin), "divergence_percent": query_divergence(r), "error": r.error}
+        for r in worst[:10]
+        if query_divergence(r) > 0
+    ]
+    return {
+        "queries": [result.as_dict() for result in results],
+        "collections": {name: average_divergence(own) for name, own in _grouped(results).items()},
+        "worst_query_percent": query_divergence(worst[0]) if worst else None,
+        "max_query_divergence_percent": limits.max_query_divergence_percent,
+        "index_divergence_percent": _mean([r.index_divergence for r in results]),
+        "recall_at_10": {"source": recall_source, "target": recall_target},
+        "exact": all(result.recall_target is not None for result in results),
+        "text_searches": 0 if texts is None else texts.asked,
+        "text_searches_missed": 0 if texts is None else texts.missed,
+        "examples": [*(() if texts is None else texts.examples[:10]), *examples],
+    }
+
+
 def query_divergence(result: QueryResult) -> float:
     """What is held against a single query; one that failed, or that nothing is known of, is as far off as can be."""
     return 100.0 if result.error or result.true_divergence is None else result.true_divergence
@@ -102,7 +118,7 @@ def average_divergence(results: Sequence[QueryResult]) -> float:
 
 
 def _index_is_broken(results: Sequence[QueryResult]) -> bool:
-    source, target = _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
+    source, target = _recalls(results)
     if target is None:
         # Not all records were looked at, so what is truly nearest is not known: the source's answers have to do.
         apart = _mean([r.index_divergence for r in results])
@@ -114,7 +130,7 @@ def _doubt_about_index(results: Sequence[QueryResult], limits: Thresholds) -> st
     """What makes an index doubtful that is not plainly broken, or that too few searches tell of; "" for nothing."""
     if _index_is_broken(results):
         return f"may be damaged, and {number(len(results), 'search tells', 'searches tell')} too little: {_what_it_finds(results)}"
-    source, target = _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
+    source, target = _recalls(results)
     if target is None:
         return ""
     beside = "" if source is None else f", the source's {100 * source:.0f} %"
@@ -129,6 +145,11 @@ def _what_it_finds(results: Sequence[QueryResult]) -> str:
     if found is None:
         return f"its answers are {_mean([r.index_divergence for r in results]) or 0.0:.0f} % others than the source's"
     return f"it finds {100 * found:.0f} % of the true nearest records, less than half of what the source's finds"
+
+
+def _recalls(results: Sequence[QueryResult]) -> tuple[Optional[float], Optional[float]]:
+    """The average recall of the source's indexes and of the target's."""
+    return _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
 
 
 def _grouped(results: Sequence[QueryResult]) -> dict[str, list[QueryResult]]:

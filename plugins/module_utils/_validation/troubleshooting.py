@@ -263,6 +263,16 @@ ENTRIES = (
         _index_lags,
     ),
     Entry(
+        "documents_index",
+        "The target's index of documents misses records",
+        "The documents are there; the server's own index for searches by their words (where_document) does not know them, as after an interrupted upgrade.",
+        (
+            "Delete the target collection, after a snapshot, and migrate again, which builds the index anew.",
+            "If the directory was copied or upgraded in place, copy it again from a stopped server and look for errors in the server's log.",
+        ),
+        lambda found: bool(found.detail(SEMANTIC_EQUIVALENCE, "text_searches_missed")),
+    ),
+    Entry(
         "latency",
         "Searches are slow",
         "The target's host is busy or short of memory, or the network between is slow.",

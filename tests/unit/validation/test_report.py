@@ -17,7 +17,9 @@ import fastjsonschema
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.census import Census
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.check import CHECKS
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.checks_records import check_records
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.plain_text import code_for_markdown, plain
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report import check_report_directory, write_report
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_html import render_html
@@ -71,6 +73,17 @@ def test_json_keeps_to_its_schema(report):
     plainly = json.loads(json.dumps(report, allow_nan=False))
     fastjsonschema.compile(json.loads(SCHEMA.read_text()))(plainly)
     assert [check["name"] for check in plainly["checks"]] == list(CHECKS)
+
+
+def test_an_example_of_each_of_many_collections_keeps_to_the_schema(make_report, comparison, side):
+    report = make_report(damaged=True)
+    census = Census()
+    for number in range(60):
+        comparison(census, target=f"things_{number}").show(side(3), side(3).without(1))
+    check = check_records(census).as_dict()
+    assert len({case["collection"] for case in check["details"]["examples"]}) == 60
+    report["checks"][CHECKS.index("records")] = check
+    fastjsonschema.compile(json.loads(SCHEMA.read_text()))(report)
 
 
 def test_good_is_go_and_damaged_is_not(make_report):

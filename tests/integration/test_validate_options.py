@@ -61,6 +61,51 @@ def test_a_sample_sees_what_it_looks_at_and_the_counts(case: Case) -> None:
     assert check_named(case.validate(sample={"size": 5, "seed": 1}), "counts")["status"] == "failed"
 
 
+def test_a_sample_that_no_record_of_a_small_target_is_in(case: Case) -> None:
+    rows = np.random.default_rng(3).normal(size=(600, 8)).astype("<f4")
+    records = [Record(f"r{row}", vector, "text", {"kind": "rare" if row < 3 else "usual"}) for row, vector in enumerate(rows)]
+    case.source.add(case.source.create("things"), records)
+    routes = [{"from": "*", "where": {"kind": "rare"}, "to": "rare"}, {"from": "*", "to": "usual"}]
+    case.migrate(routes=routes)
+    sample = {"size": 40, "seed": 1}
+    result = case.validate(routes=routes, sample=sample)
+    assert (result["decision"], result["reasons"]) == ("go", [])
+    assert "rare" in {query["collection"] for query in check_named(result, "semantic_equivalence")["details"]["queries"]}
+    case.target.delete(case.target.collection("rare")["id"], ["r1"])
+    assert check_named(case.validate(routes=routes, sample=sample), "counts")["status"] == "failed"
+
+
+def test_a_sample_of_a_few_records_is_no_go_by_itself(case: Case) -> None:
+    for place in (case.source, case.target):
+        fill(place)
+    result = case.validate(sample={"size": 5})
+    assert result["decision"] == "marginal"
+    assert "A sample of 5 records proves little: as many as 60 % of 120 may differ." in result["reasons"][0]
+    assert case.validate(sample={"size": 30})["decision"] == "go"
+
+
+def test_what_is_left_of_a_record_that_is_refused_now_is_a_doubt(case: Case) -> None:
+    fill(case.source)
+    case.migrate(routes=ROUTES, schema=SCHEMA)
+    first = case.source.collection("first")["id"]
+    case.source.update(first, ids=["first-3"], metadatas=[{"score": 1.7}])
+    held = case.target.collection("all-of-them")["id"]
+    case.target.update(held, ids=["first-3"], documents=["GARBAGE"])
+    result = case.validate(routes=ROUTES, schema=SCHEMA)
+    assert (result["decision"], result["rollback_required"]) == ("marginal", False)
+    assert "1 record in the target is invalid in the source now" in result["reasons"][0]
+    assert [example["id"] for example in check_named(result, "records")["details"]["refused"]] == ["first-3"]
+    case.target.delete(held, ["first-3"])
+    assert case.validate(routes=ROUTES, schema=SCHEMA)["decision"] == "go"
+
+
+def test_a_database_beside_itself_proves_nothing(case: Case, tmp_path: Path) -> None:
+    fill(case.source)
+    result = Case(case.source, case.source, tmp_path).validate(report_directory=str(tmp_path))
+    warnings = json.loads(Path(result["report"]["json"]).read_text())["warnings"]
+    assert warnings == ["source and target are the same database: this proves nothing about a copy."]
+
+
 def test_queries_of_the_user(case: Case) -> None:
     for place in (case.source, case.target):
         fill(place)

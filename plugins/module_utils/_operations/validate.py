@@ -182,7 +182,7 @@ class _Validation:
             check_duplicates(targets),
             check_records(self.census, self._sample_details(counts)),
             check_specs(self.plan.target_specs(walked.fed_by), self._actual_specs(walked), self.target.capabilities, self.plan.transformation.merged_targets),
-            check_latency(answers.seconds, has_vectors, self.limits),
+            check_latency(answers.seconds, has_vectors, self.limits, answers.timed_in),
         ]
         return self._outcome(checks, walked, sources, targets, results, report_directory)
 
@@ -323,6 +323,8 @@ class _Validation:
         return Outcome(False, self.progress.seconds, returns, warnings=warnings)
 
     def _warnings(self) -> list[str]:
+        if self.source.endpoint.identity == self.target.endpoint.identity:
+            return ["source and target are the same database: this proves nothing about a copy."]
         late = self.census.total("late")
         if late:
             return [

@@ -27,6 +27,7 @@ class Tally:
     extra      records that belong to this migration but that the source does not have
     foreign    records that belong to somebody else
     spared     records that are no fault and no proof: the source's are invalid, or of a collection that is not validated now
+    refused    the spared ones whose record in the source is invalid: what they hold is an older version of it, or anything
     late       records that were written to the source, or deleted there, since the last pass; those that the target holds are spared
     """
 
@@ -37,6 +38,7 @@ class Tally:
     extra: int = 0
     foreign: int = 0
     spared: int = 0
+    refused: int = 0
     late: int = 0
     fields: Counter[str] = field(default_factory=Counter)
 
@@ -63,6 +65,7 @@ class Census:
         self.lost = Examples()
         self.extra = Examples()
         self.foreign = Examples()
+        self.refused = Examples()
 
     def tally(self, subject: Subject) -> Tally:
         """The tally of a target collection; one without records begins with zeros."""
@@ -92,6 +95,14 @@ class Census:
         tally.foreign += len(owned) - len(ours)
         if ours:
             self._count_found(subject, subject.only_source, records.select(ours))
+
+    def count_refused(self, subject: Subject, ids: Sequence[str]) -> None:
+        """The target holds these ids, and what the source has under them is invalid."""
+        tally = self.tally(subject)
+        tally.spared += len(ids)
+        tally.refused += len(ids)
+        for record_id in ids:
+            self.refused.add(collection=subject.target, id=record_id)
 
     def total(self, kind: str) -> int:
         """One of the figures of `Tally`, over all target collections."""

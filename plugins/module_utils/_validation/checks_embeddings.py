@@ -119,7 +119,7 @@ class EmbeddingsCheck:
         if self._not_finite:
             return verdict(WARNING, f"{number(self._not_finite, 'vector')} with NaN or infinite numbers, in the source as well.")
         zero = f" {number(self._zero, 'zero vector')}, in the source as well." if self._zero else ""
-        return verdict(PASSED, f"All {number(self._compared, 'vector')} that the target should hold are there and equal.{zero}")
+        return verdict(PASSED, f"All {number(self._compared, 'compared vector')} are there and equal.{zero}")
 
     def _compare(
         self, subject: Subject, records: RecordBatch, rows: NDArray[np.intp], expected: NDArray[np.float32], actual: NDArray[np.float32]

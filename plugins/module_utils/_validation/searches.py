@@ -33,11 +33,12 @@ TIMED_SEARCHES, TIMED_SECONDS = 100, 2.0
 
 @dataclass
 class Answers:
-    """What the target answered to each query, and how long single searches took (seconds)."""
+    """What the target answered to each query, and how long single searches took (seconds), in which collections."""
 
     target: list[Optional[Answer]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    timed_in: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,7 @@ def ask_target(collections: Mapping[str, LiveCollection], queries: Sequence[Quer
                 answers.errors[place] = error.message
                 return answers
             answers.seconds.append(time.monotonic() - started)
+            answers.timed_in.append(query.collection)
     return answers
 
 

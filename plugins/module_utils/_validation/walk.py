@@ -96,9 +96,9 @@ class Walk:
             for target, feeding in self.result.fed_by.items():
                 if source.name in feeding:
                     self._subject(target, source.name)
+        self._visit_unfed()
         if self._chosen is not None:
             return self.result
-        self._visit_unfed()
         with self._progress.phase("surplus"):
             for target, counterpart in self._counterparts.items():
                 self._look_at_surplus(self.subjects[target], counterpart)
@@ -163,7 +163,7 @@ class Walk:
             result.invalid_sample.extend(part.invalid[: max(0, INVALID_SAMPLE - len(result.invalid_sample))])
             counterpart.spare(part.invalid_ids)
             if counterpart.actual is not None and counterpart.records:
-                self._census.tally(subject).spared += len(counterpart.actual.fetch(part.invalid_ids))
+                self._census.count_refused(subject, counterpart.actual.read_without_vectors(part.invalid_ids).ids)
 
     def _subject(self, target: str, source: str) -> Subject:
         if target not in self.subjects:

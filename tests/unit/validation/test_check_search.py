@@ -231,6 +231,14 @@ def test_latency_is_judged_by_its_95th_percentile():
     assert check_latency([0.2] * 10, True, parse_thresholds({"min_queries_per_second": 5})).status == "passed"
 
 
+def test_a_slow_collection_does_not_hide_among_fast_ones():
+    collections = ["slow"] * 5 + ["fast"] * 195
+    check = check_latency([0.9] * 3 + [0.01] * 197, True, Thresholds(), collections)
+    assert check.status == "failed"
+    assert "Half of the searches in slow take longer than 900 ms" in check.summary
+    assert check_latency([0.9] * 2 + [0.01] * 198, True, Thresholds(), collections).status == "passed"
+
+
 @pytest.mark.parametrize(
     ("given", "word"),
     [({"text": "hello"}, "model"), ({"embedding": []}, "finite"), ({"embedding": ["x"]}, "finite"), ({"embedding": [float("nan")]}, "finite"), ({}, "finite")],

@@ -50,8 +50,8 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
         "refused": census.refused.kept,
         "examples": [
             {"difference": what, **case}
-            for what, kept in (("lost", census.lost), ("changed", census.changed), ("extra", census.extra), ("foreign", census.foreign), ("refused", census.refused))
-            for case in _of_each_collection(kept.kept)
+            for what in ("lost", "changed", "extra", "foreign", "refused")
+            for case in _of_each_collection(getattr(census, what).kept)
         ],
     }
     if sampled is not None:
@@ -84,7 +84,8 @@ def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> C
         doubts.append(f"{number(foreign, 'record')} in the target belong to somebody else.")
     refused = census.total("refused")
     if refused:
-        doubts.append(f"{number(refused, 'record')} in the target {'is' if refused == 1 else 'are'} invalid in the source now, so that nothing proves what is there.")
+        are = "is" if refused == 1 else "are"
+        doubts.append(f"{number(refused, 'record')} in the target {are} invalid in the source now, so that nothing proves what is there.")
     if sampled is not None and compared < LEAST_SAMPLE and sampled["size"] < sampled["of"]:
         words = f"as many as {sampled['may_differ_percent']:.0f} % of {sampled['of']:,} may differ."
         doubts.append(f"A sample of {number(compared, 'record')} proves little: {words}")

@@ -162,8 +162,8 @@ class Walk:
             result.invalid[part.source] = result.invalid.get(part.source, 0) + len(part.invalid)
             result.invalid_sample.extend(part.invalid[: max(0, INVALID_SAMPLE - len(result.invalid_sample))])
             counterpart.spare(part.invalid_ids)
-            if counterpart.actual is not None and counterpart.records:
-                self._census.count_refused(subject, counterpart.actual.read_without_vectors(part.invalid_ids).ids)
+            if part.target in self._stored and counterpart.records:
+                self._census.count_refused(subject, self._stored[part.target].read_without_vectors(part.invalid_ids).ids)
 
     def _subject(self, target: str, source: str) -> Subject:
         if target not in self.subjects:

@@ -224,8 +224,8 @@ def conclusion(verdicts: Mapping[str, Mapping[str, Any]], outcome: Mapping[str, 
 
 
 def statement(decision: str, reasons: Any) -> list[str]:
-    head, _space, rest = decision.partition(" ")
-    shown = f"{head.upper().replace('_', '-')} {rest}".rstrip()
+    verdict, of_host, host = decision.partition(" (")
+    shown = verdict.upper().replace("_", "-") + of_host + host
     return [f"decision  {shown}", *(f"          {reason}" for reason in (reasons or []))]
 
 

@@ -200,7 +200,7 @@ def _read(response: requests.Response, url: str) -> bytes:
 
 
 def _server_words(content: bytes) -> str:
-    """What the server said is wrong, on one short line."""
+    """What the server said is wrong, on one short line without its full stop: it becomes part of a sentence."""
     text = content[:20_000].decode("utf-8", "replace")
     try:
         answer = json.loads(text)
@@ -211,7 +211,7 @@ def _server_words(content: bytes) -> str:
     except (ValueError, RecursionError):
         pass
     line = " ".join(text.split())
-    return line[:SHOWN_CHARACTERS] or "no explanation"
+    return line[:SHOWN_CHARACTERS].rstrip(". ") or "no explanation"
 
 
 def _reason(error: Exception) -> str:

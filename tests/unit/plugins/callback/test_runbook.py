@@ -178,6 +178,13 @@ def test_decision_of_every_host(run: Run) -> None:
     ]
 
 
+@pytest.mark.parametrize(("decision", "shown"), [("rolled back", "ROLLED BACK"), ("not validated", "NOT VALIDATED"), ("no_go", "NO-GO")])
+def test_decision_of_the_playbook(decision: str, shown: str, run: Run) -> None:
+    run.play()
+    run.task("ansible.builtin.set_fact", phase="rollback", ansible_facts={runbook.OUTCOME_FACT: {"decision": decision}})
+    assert f"decision  {shown}" in run.end().splitlines()
+
+
 def test_decision_in_a_loop(run: Run) -> None:
     run.play()
     run.task(VALIDATE, results=[{"decision": "go", "reasons": []}])

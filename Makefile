@@ -57,9 +57,11 @@ $(COLLECTION):
 
 .PHONY: requirements
 requirements: ## Choose the versions anew and write requirements/*.txt (needs uv)
-	for name in main dev offsite; do \
-		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --overrides requirements/overrides.txt \
-			$$([ $$name = main ] || echo -c requirements/main.txt) requirements/$$name.in -o requirements/$$name.txt; \
+	for name in main dev offsite importer; do \
+		options="--overrides requirements/overrides.txt -c requirements/main.txt"; \
+		case $$name in main) options="--overrides requirements/overrides.txt" ;; importer) options= ;; esac; \
+		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+			$$options requirements/$$name.in -o requirements/$$name.txt; \
 	done
 
 .PHONY: clean

@@ -125,6 +125,19 @@ def test_over_ssh(ssh: tuple[Away, Path]) -> None:
     (there / "snapshots" / "snapshot_20990103_000000.tar.gz").write_text("")
     refused = away.play("fetch", fails=True, snapshot_fetch_id="snapshot_20990101_000000")
     assert f"It has {', '.join(ids)}" in refused
+    # Nor is what a rollback saved before it began the latest.
+    for folder, suffix in (("manifests", ".json"), ("snapshots", ".tar.gz")):
+        (there / folder / f"snapshot_20990104_000000_before_rollback{suffix}").write_text("{}")
+    away.play("fetch")
+    assert away.here() == ids
+
+    # The newest is gone here, and the oldest, which it needs, is damaged; what is between them is whole.
+    store = away.case.store
+    for path in (store / "manifests" / f"{ids[2]}.json", store / "snapshots" / f"{ids[2]}.tar.gz"):
+        path.unlink()
+    with open(store / "snapshots" / f"{ids[0]}.tar.gz", "r+b") as file:
+        file.seek(100)
+        file.write(b"\xff\xfe\xfd")
     away.play("fetch")
     assert away.here() == ids
 

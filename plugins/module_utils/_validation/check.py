@@ -36,6 +36,8 @@ CHECKS = (
 EXAMPLES = 10
 OF_EACH_COLLECTION, MOST_EXAMPLES = 3, 200
 LONGEST_TEXT = 500
+# What names a record is kept whole, so that the record can be asked for; pages for people show the beginning and the length.
+LONGEST_ID = 100_000
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,17 @@ class Examples:
         own = str(case.get("collection"))
         self._of_each[own] += 1
         if len(self._kept) < self._limit or (self._of_each[own] <= OF_EACH_COLLECTION and len(self._kept) < MOST_EXAMPLES):
-            self._kept.append({key: shortened(value) for key, value in case.items()})
+            self._kept.append({key: shortened(value, LONGEST_ID if key == "id" else LONGEST_TEXT) for key, value in case.items()})
 
     @property
     def kept(self) -> list[dict[str, Any]]:
         return list(self._kept)
 
 
-def shortened(value: Any) -> Any:
+def shortened(value: Any, longest: int = LONGEST_TEXT) -> Any:
     """A text as it is, unless it is very long; other plain values as they are, anything else as text."""
     if isinstance(value, str):
-        return value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}... ({len(value)} characters)"
+        return value if len(value) <= longest else f"{value[:longest]}... ({len(value)} characters)"
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):

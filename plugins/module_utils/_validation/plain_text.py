@@ -15,6 +15,8 @@ from typing import Any
 # Control characters, characters that turn the direction, private and unassigned ones, lone surrogates: shown by their number.
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 LONGEST = 200
+# What `shortened` of check.py puts behind a text that it has cut.
+_CUT_BEFORE = re.compile(r"\.\.\. \((\d+) characters\)$")
 
 
 def plain(value: Any, longest: int = LONGEST) -> str:
@@ -22,7 +24,10 @@ def plain(value: Any, longest: int = LONGEST) -> str:
     text = value if isinstance(value, str) else str(value)
     cut = text if len(text) <= longest else text[:longest]
     shown = "".join(_visible(character) for character in cut)
-    return shown if cut is text else f"{shown}... ({len(text):,} characters)"
+    if cut is text:
+        return shown
+    before = _CUT_BEFORE.search(text, len(text) - 40)
+    return f"{shown}... ({int(before[1]) if before else len(text):,} characters)"
 
 
 def _visible(character: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from .._schema.transformation import Invalid
 from .census import Census
-from .check import EMBEDDINGS, LATENCY, RECORDS, SEMANTIC_EQUIVALENCE, Check, shortened
+from .check import EMBEDDINGS, LATENCY, LONGEST_ID, RECORDS, SEMANTIC_EQUIVALENCE, Check, shortened
 from .checks_counts import SourceFigures, TargetFigures
 from .decision import Decision, Totals
 from .thresholds import Thresholds
@@ -82,7 +82,7 @@ def build_report(data: ReportData, troubleshooting: Sequence[Mapping[str, Any]])
         "source_collections": [_source(figures, data) for figures in data.sources],
         "target_collections": [_target(figures, data) for figures in data.targets],
         "invalid": [
-            {"collection": fault.source_collection, "id": shortened(fault.id), "reasons": [shortened(str(reason)) for reason in fault.reasons]}
+            {"collection": fault.source_collection, "id": shortened(fault.id, LONGEST_ID), "reasons": [shortened(str(reason)) for reason in fault.reasons]}
             for fault in data.invalid_sample
         ],
         "queries": _details(checks, SEMANTIC_EQUIVALENCE, "queries", []),

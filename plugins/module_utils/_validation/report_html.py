@@ -141,18 +141,18 @@ def _varied(cases: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _cases(cases: Sequence[Mapping[str, Any]]) -> str:
-    """A table with a column for everything that one of the cases tells."""
+    """A table with a column for everything that one of the cases tells; on a narrow screen each cell is a line with its name."""
     columns = [key for key in dict.fromkeys(key for case in cases for key in case) if any(case.get(key) not in (None, "") for case in cases)]
     head = "".join(f"<th>{text(key.replace('_', ' '))}</th>" for key in columns)
-    rows = "".join("<tr>" + "".join(f"<td>{_cell(key, case.get(key))}</td>" for key in columns) + "</tr>" for case in cases)
+    rows = "".join("<tr>" + "".join(_cell(key, case.get(key)) for key in columns) + "</tr>" for case in cases)
     return f'<div class="wide"><table class="cases"><tr>{head}</tr>{rows}</table></div>'
 
 
 def _cell(key: str, value: Any) -> str:
     if value is None or value == "":
-        return ""
+        return "<td></td>"
     shown = text(_value(value))
-    return f"<code>{shown}</code>" if key in CODE else shown
+    return f"<td><small>{text(key.replace('_', ' '))}</small>{f'<code>{shown}</code>' if key in CODE else shown}</td>"
 
 
 def _value(value: Any) -> str:

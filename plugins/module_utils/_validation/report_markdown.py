@@ -89,7 +89,7 @@ def figure(value: Any, unit: str) -> str:
     if value is None:
         return ""
     shown = f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
-    return f"{shown} {unit}"
+    return f"{shown} {unit[:-1] if shown == '1' and unit.endswith('s') and unit != 'ms' else unit}"
 
 
 def sample_sentence(sample: Mapping[str, Any]) -> str:

@@ -54,8 +54,8 @@ section > h3 { margin: 16px 0 8px; color: var(--soft); font-weight: 600; }
   .not_applicable .pill { color: var(--soft); }
 .check .wide, .check details { grid-column: 1 / -1; margin-top: 6px; }
 table.cases { width: auto; font-size: 0.86rem; } .cases th, .cases td { text-align: left; padding: 3px 16px 3px 0; border-top: 0; vertical-align: top; }
-  .cases th { color: var(--soft); white-space: nowrap; } .cases td { overflow-wrap: anywhere; min-width: 5em; }
-  .cases td:has(code) { min-width: 9em; }
+  .cases th { color: var(--soft); white-space: nowrap; } .cases td { overflow-wrap: break-word; min-width: 5em; }
+  .cases td:has(code) { min-width: 12em; } .cases td small { display: none; }
 summary { cursor: pointer; font-size: 0.9rem; }
 .examples { margin: 6px 0 0; padding-left: 1.2em; color: var(--ink); font-size: 0.92rem; } .examples li { margin: 3px 0; overflow-wrap: anywhere; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 0.85rem; }
@@ -94,7 +94,11 @@ footer { padding: 12px 22px; margin-top: 18px; color: var(--soft); } footer p { 
   .cards { grid-template-columns: 1fr 1fr; gap: 8px; } .card { padding: 10px 12px; } .card dd { font-size: 1.2rem; }
   .check { grid-template-columns: 1fr auto; } .measured { grid-column: 1 / -1; text-align: left; }
   .row { grid-template-columns: 1fr; } .pair .row { grid-template-columns: 104px 1fr 44px; } .levels { grid-template-columns: 1fr; }
-  .levels dd { margin-bottom: 6px; } }
+  .levels dd { margin-bottom: 6px; } .wide th, .wide td { padding: 4px 5px; font-size: 0.8rem; } .wide th:first-child { min-width: 6.5em; }
+  table.cases, .cases tbody, .cases tr, .cases td { display: block; } .wide .cases td { padding: 1px 0; min-width: 0; font-size: 0.86rem; }
+  .cases tr:first-child, .cases td:empty { display: none; } .cases tr { padding: 5px 0; border-top: 1px dashed var(--line); }
+  .cases td small { display: inline-block; min-width: 6.5em; margin-right: 8px; color: var(--soft); }
+  .wide table:not(.cases) tr > :nth-child(2) { display: none; } }
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #bbb; --track: #eee; --ok: #2f9e63; --warn: #c47f00; --bad: #c03030;
   --lost: #7a1a36; --info: #3f7fd0; }
@@ -102,6 +106,6 @@ footer { padding: 12px 22px; margin-top: 18px; color: var(--soft); } footer p { 
   body { font-size: 9.5pt; } main { max-width: none; padding: 0; } .verdict { padding: 14px 18px; } .verdict h1 { font-size: 2rem; }
   section { padding: 10px 14px; margin-top: 10px; } .cards { grid-template-columns: repeat(5, 1fr); gap: 6px; }
   .card { padding: 6px 10px; } .card dd { font-size: 1.1rem; }
-  .advice { columns: 2; } .check { padding: 6px 0; } .row { padding: 2px 0; } details:not([open]) { display: none; }
+  .advice { columns: 2; } .check { padding: 6px 0; } .row { padding: 2px 0; } details:not([open]), footer:not(:has(details[open])) { display: none; }
   section, .card, footer { border-color: #bbb; } .check, .row, .card, .advice > li, svg, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """

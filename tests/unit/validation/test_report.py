@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.census import Census
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.check import CHECKS
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.check import CHECKS, shortened
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.checks_records import check_records
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.plain_text import code_for_markdown, plain
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report import check_report_directory, write_report
@@ -116,6 +116,21 @@ def test_hostile_text_stays_text(make_report, hostile):
     assert "\x00" not in html + render_markdown(make_report(damaged=True)) + render_junit(make_report(damaged=True))
     assert "x" * 1000 not in html
     html.encode("utf-8")
+
+
+def test_an_id_is_whole_in_json_and_told_by_its_length_elsewhere(make_report):
+    report = make_report(damaged=True)
+    changed = next(check for check in report["checks"] if check["name"] == "records")["details"]["changed"]
+    assert "x" * 5000 in {case["id"] for case in changed}
+    assert "x" * 5000 in {case["id"] for case in report["invalid"]}
+    for shown in (render_html(report), render_markdown(report), render_junit(report)):
+        assert "x" * 1001 not in shown
+    assert f"{'x' * 200}... (5,000 characters)" in render_html(report)
+    assert f"{'x' * 200}... (5,000 characters)" in render_markdown(report)
+
+
+def test_a_text_that_is_cut_twice_keeps_its_length():
+    assert plain(shortened("x" * 5000)) == f"{'x' * 200}... (5,000 characters)"
 
 
 def test_markdown_cannot_be_led_astray(make_report):

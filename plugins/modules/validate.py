@@ -89,6 +89,8 @@ options:
     description:
       - How many records collections must have, a dictionary from the name of a source or target collection to a number.
       - With it, two empty databases are no success.
+      - They are exact. Where O(state_directory) holds the notes of a migration, so that the source may be in use, they are the least that there must be,
+        since clients may have added records.
     type: dict
   sample:
     description:

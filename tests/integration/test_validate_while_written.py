@@ -41,6 +41,30 @@ def check(result: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(found)
 
 
+def test_expected_counts_are_the_least_of_a_source_in_use(case: Case) -> None:
+    collection = filled(case, "l2")
+    live, counts = {"state_directory": str(case.state)}, {"docs": RECORDS}
+    case.source.add(collection, [Record("new", np.ones(6, dtype="<f4"), "new", None)])
+    assert case.validate(expected_counts=counts, **live)["decision"] == "go"
+    case.migrate(prune=True)
+    assert case.validate(expected_counts=counts, **live)["decision"] == "go"
+    assert case.validate(expected_counts=counts)["decision"] == "no_go", "without notes of a migration they are exact"
+    case.source.delete(collection, ["r1", "r2"])
+    case.migrate(prune=True)
+    result = case.validate(expected_counts=counts, **live)
+    assert (result["decision"], check(result, "counts")["status"]) == ("no_go", "failed")
+    assert "expected to hold 60 records and holds 59" in check(result, "counts")["details"]["summary"]
+
+
+def test_expected_counts_of_collections_that_are_left_out(case: Case) -> None:
+    filled(case, "l2")
+    case.source.add(case.source.create("other"), [Record("a", np.ones(6, dtype="<f4"), "text", None)])
+    chosen = {"collections": ["docs"], "expected_counts": {"docs": RECORDS, "other": 1}}
+    assert case.validate(**chosen)["decision"] == "go"
+    chosen["expected_counts"] = {"docs": RECORDS, "other": 2}
+    assert case.validate(**chosen)["decision"] == "no_go"
+
+
 @pytest.mark.parametrize("space", ["l2", "cosine"])
 def test_what_was_written_since_the_last_pass_is_no_fault(case: Case, space: str) -> None:
     collection = filled(case, space)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from .._endpoint import Endpoint
-from .._errors import UsageError
 from .._records.live import LiveCollection
 from .._records.seen_records import SeenRecords, seen_records_path
 from .._schema.plan import MigrationPlan
 from .._schema.transformation import FAIL, PREFIX
 from .._server.probe import connect
-from .._server.server import Server
+from .._server.server import Server, StoredCollection
 from .._validation.census import Census
 from .._validation.check import CHECKS, Check
 from .._validation.checks_counts import SourceFigures, TargetFigures, check_counts, check_counts_of_sample, check_duplicates, expected_shortfalls
@@ -33,6 +31,7 @@ from .._validation.embedder import parse_embedder
 from .._validation.neighbours import ExactSearch, Query
 from .._validation.report import check_report_directory, report_of, write_report
 from .._validation.report_data import ReportData, Step
+from .._validation.sample import Sample, choose_records, parse_sample
 from .._validation.search_quality import QueryResult, judge_query
 from .._validation.searches import (
     Answers,
@@ -59,14 +58,6 @@ PHASES = ("prepare", "export", "transform", "compare", "surplus", "search", "rep
 PROBED_IDS = 20
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """How many records are looked at, and the seed that chooses them."""
-
-    size: int
-    seed: int
-
-
 def validate(
     source: Endpoint,
     target: Endpoint,
@@ -87,7 +78,7 @@ def validate(
     """Judge the target; a bad decision is a result, not an error. Reports are written unless in check mode."""
     limits = parse_thresholds(thresholds)
     counts = parse_expected_counts(expected_counts)
-    chosen = _sample(sample)
+    chosen = parse_sample(sample)
     wanted = parse_queries(queries, parse_embedder(embedder))
     directory = None if context.check_mode else report_directory
     if directory is not None:
@@ -122,7 +113,7 @@ class _Validation:
         stored: Mapping[str, LiveCollection],
         limits: Thresholds,
         expected_counts: Mapping[str, int],
-        sample: Optional[_Sample],
+        sample: Optional[Sample],
         context: Context,
         seen: Optional[SeenRecords],
     ) -> None:
@@ -131,7 +122,7 @@ class _Validation:
         self.target = target
         self.stored = stored
         self.limits = limits
-        self.expected_counts = expected_counts
+        self.expected_counts = dict(expected_counts)
         self.sample = sample
         self.context = context
         self.seen = seen
@@ -158,13 +149,15 @@ class _Validation:
             counts = {source.name: source.count() for source in self.plan.sources}
             self.progress.expect(sum(counts.values()) if self.sample is None else min(self.sample.size, sum(counts.values())))
             queries = self._queries(wanted)
-            chosen = None if self.sample is None else _choose(self.plan, self.sample)
+            chosen = None if self.sample is None else choose_records(self.plan, self.sample)
         embeddings, metadata = EmbeddingsCheck(self.limits), MetadataChecks(self.plan.transformation.schema is not None, self.limits)
         exact = ExactSearch(queries)
         observers: list[RecordObserver] = [embeddings, metadata]
         if self.sample is None:
             observers.append(exact)
-        names = [collection.name for collection in self.source.list_collections()]
+        everything = self.source.list_collections()
+        names = [collection.name for collection in everything]
+        self._forget_what_is_met_elsewhere([collection for collection in everything if collection.name not in counts])
         self._walk = Walk(self.plan, self.stored, self.census, observers, self.progress, names, chosen, self.seen)
         with self._step("compare all records" if self.sample is None else "compare a sample"):
             walked = self._walk.run()
@@ -199,6 +192,14 @@ class _Validation:
                     queries.extend(more_queries(self.stored[name], self._seed))
         return queries
 
+    def _forget_what_is_met_elsewhere(self, others: Sequence[StoredCollection]) -> None:
+        """Expected counts of source collections that are not validated now: those that the source meets say nothing of this run."""
+        for other in others:
+            wanted = self.expected_counts.get(other.name)
+            held = None if wanted is None else self.source.count(other.id)
+            if held == wanted or (held is not None and wanted is not None and self.seen is not None and held > wanted):
+                self.expected_counts.pop(other.name, None)
+
     @property
     def _seed(self) -> int:
         return 0 if self.sample is None else self.sample.seed
@@ -230,9 +231,9 @@ class _Validation:
 
     def _counts(self, sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], walked: Walked) -> Check:
         if self.sample is None:
-            return check_counts(self.census, sources, targets, self.expected_counts)
+            return check_counts(self.census, sources, targets, self.expected_counts, self.seen is not None)
         one_to_one = not self.plan.transformation.routes
-        return check_counts_of_sample(sources, targets, one_to_one, bool(walked.invalid), self.expected_counts)
+        return check_counts_of_sample(sources, targets, one_to_one, bool(walked.invalid), self.expected_counts, self.seen is not None)
 
     def _source_figures(self, source: LiveCollection, count: int, walked: Walked) -> SourceFigures:
         """What a source collection counts; one that was written to meanwhile has as many records as were read, every id that it listed."""
@@ -342,16 +343,6 @@ def _moved(source: LiveCollection) -> bool:
     return bool(source.movement.appeared or source.movement.vanished or source.movement.unsettled)
 
 
-def _choose(plan: MigrationPlan, sample: _Sample) -> dict[str, list[str]]:
-    """A random sample of all records: source collection → ids."""
-    pairs = ((record_id, source.name) for source in plan.sources for page in source.id_pages() for record_id in page)
-    names: dict[str, list[str]] = {}
-    for key in sample_ids((f"{name}\0{record_id}" for record_id, name in pairs), sample.size, sample.seed):
-        name, record_id = key.split("\0", 1)
-        names.setdefault(name, []).append(record_id)
-    return names
-
-
 def _ids_are_prefixed(plan: MigrationPlan, stored: Mapping[str, LiveCollection]) -> bool:
     """Whether the ids in merged targets begin with their source collection's name, found by asking for a few under both ids.
 
@@ -385,13 +376,3 @@ def _missing(expected_counts: Mapping[str, int], sources: Sequence[SourceFigures
             tally = census.tallies.get(name)
             by_target += max(0, wanted - held - (0 if tally is None else tally.lost))
     return max(by_source, by_target)
-
-
-def _sample(value: Optional[Mapping[str, Any]]) -> Optional[_Sample]:
-    """None: all records are looked at."""
-    if value is None or value.get("size") is None:
-        return None
-    size = value["size"]
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise UsageError(f"sample.size: must be a whole number of 1 or more, not {size!r}; leave sample out to look at all records.")
-    return _Sample(size, int(value.get("seed") or 0))

@@ -40,8 +40,12 @@ def check_counts(
     sources: Sequence[SourceFigures],
     targets: Sequence[TargetFigures],
     expected_counts: Optional[Mapping[str, int]] = None,
+    growing: bool = False,
 ) -> Check:
-    """Hold every count against the one that it must equal. The figure is the number of records too few or too many."""
+    """Hold every count against the one that it must equal. The figure is the number of records too few or too many.
+
+    growing  the source is in use: the user's expected counts are the least that there must be
+    """
     off = 0
     faults: list[str] = []
     source_rows: list[dict[str, Any]] = []
@@ -69,7 +73,7 @@ def check_counts(
         elif target.count - others != tally.expected:
             faults.append(f"collection {target.name} should hold {number(tally.expected, 'record')} and holds {target.count - others:,}")
             off += abs(target.count - others - tally.expected)
-    shortfalls = expected_shortfalls(expected_counts, sources, targets)
+    shortfalls = expected_shortfalls(expected_counts, sources, targets, growing)
     for name, (wanted, found) in shortfalls.items():
         faults.append(f"collection {name} was expected to hold {number(wanted, 'record')} and holds {found:,}")
         off += abs(wanted - found)
@@ -91,6 +95,7 @@ def check_counts_of_sample(
     one_to_one: bool,
     invalid_seen: bool,
     expected_counts: Optional[Mapping[str, int]] = None,
+    growing: bool = False,
 ) -> Check:
     """The counts when only a sample of the records was looked at: of every collection when they are copied one to one, else of all together."""
     faults: list[str] = []
@@ -108,7 +113,7 @@ def check_counts_of_sample(
             faults.append(f"the target should hold {number(wanted, 'record')} ({what}) and holds {found:,}")
         surplus += max(0, found - wanted)
         off += abs(found - wanted)
-    for name, (wanted, found) in expected_shortfalls(expected_counts, sources, targets).items():
+    for name, (wanted, found) in expected_shortfalls(expected_counts, sources, targets, growing).items():
         faults.append(f"collection {name} was expected to hold {number(wanted, 'record')} and holds {found:,}")
         off += abs(wanted - found)
     details = {
@@ -128,15 +133,17 @@ def check_counts_of_sample(
 
 
 def expected_shortfalls(
-    expected_counts: Optional[Mapping[str, int]], sources: Sequence[SourceFigures], targets: Sequence[TargetFigures]
+    expected_counts: Optional[Mapping[str, int]], sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], growing: bool = False
 ) -> dict[str, tuple[int, int]]:
     """Of the counts that the user expects, those that are not met: name to (expected, found).
 
     The name of a source collection is held against the source, any other against the target; one that is nowhere holds nothing.
+    With `growing`, more than expected is no shortfall.
     """
     held = {target.name: target.count or 0 for target in targets}
     held.update((source.name, source.count) for source in sources)
-    return {name: (wanted, held.get(name, 0)) for name, wanted in (expected_counts or {}).items() if held.get(name, 0) != wanted}
+    found = {name: (wanted, held.get(name, 0)) for name, wanted in (expected_counts or {}).items()}
+    return {name: (wanted, count) for name, (wanted, count) in found.items() if count != wanted and not (growing and count > wanted)}
 
 
 def check_duplicates(targets: Sequence[TargetFigures]) -> Check:

@@ -94,7 +94,7 @@ footer { padding: 12px 22px; margin-top: 18px; color: var(--soft); } footer p { 
   .cards { grid-template-columns: 1fr 1fr; gap: 8px; } .card { padding: 10px 12px; } .card dd { font-size: 1.2rem; }
   .check { grid-template-columns: 1fr auto; } .measured { grid-column: 1 / -1; text-align: left; }
   .row { grid-template-columns: 1fr; } .pair .row { grid-template-columns: 104px 1fr 44px; } .levels { grid-template-columns: 1fr; }
-  .levels dd { margin-bottom: 6px; } .wide th, .wide td { padding: 4px 5px; font-size: 0.8rem; } .wide th:first-child { min-width: 6.5em; }
+  .levels dd { margin-bottom: 6px; } .wide th, .wide td { padding: 4px 3px; font-size: 0.8rem; } .wide th:first-child { min-width: 6em; }
   table.cases, .cases tbody, .cases tr, .cases td { display: block; } .wide .cases td { padding: 1px 0; min-width: 0; font-size: 0.86rem; }
   .cases tr:first-child, .cases td:empty { display: none; } .cases tr { padding: 5px 0; border-top: 1px dashed var(--line); }
   .cases td small { display: inline-block; min-width: 6.5em; margin-right: 8px; color: var(--soft); }

@@ -78,6 +78,22 @@ def test_six_become_four(six: Case, target_proxy: CountingProxy) -> None:
     assert target_proxy.writes == []
 
 
+def test_check_mode_shows_what_sample_records_become(six: Case) -> None:
+    checked = six.migrate(check=True, diff=True, **seeds())
+    assert six.target.names() == []
+    shown = {entry["after_header"]: entry["after"] for entry in checked["diff"]}
+    assert set(shown) == {place["name"] for place in checked["collections"]}
+    six.migrate(**seeds())
+    for name, collection in six.target.contents().items():
+        samples = shown[name].split("\n+ ")[1:4]
+        assert samples
+        for sample in samples:
+            record_id, *fields = sample.rstrip().split("\n")
+            metadata = collection.records[record_id.strip("'")].metadata or {}
+            assert set(metadata) >= TWELVE
+            assert fields == ["    %s: %r" % item for item in sorted(metadata.items())], "what came is what was announced"
+
+
 def test_validated_with_the_same_schema_it_is_go(six: Case) -> None:
     six.migrate(**seeds())
     result = six.validate(**seeds())

@@ -11,9 +11,11 @@ from typing import Any, Mapping, Optional
 
 from .._records.compare import Difference
 
+SHOWN_CHARACTERS = 100
+
 
 def record_diff(name: str, difference: Difference, fate: Optional[str], spec: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
-    """One collection: `+n ~n -n` with a few ids of each kind; `fate` is created, deleted or None."""
+    """One collection: `+n ~n -n` with a few ids of each kind, and the metadata of the first ones; `fate` is created, deleted or None."""
     before, after = [], []
     for part, (expected, actual) in spec.items():
         before.append(f"{part}: {actual!r}")
@@ -21,7 +23,20 @@ def record_diff(name: str, difference: Difference, fate: Optional[str], spec: Ma
     held = difference.unchanged + difference.changed + difference.deleted
     before.append("no collection" if fate == "created" else f"{held} records")
     after.append("no collection" if fate == "deleted" else f"{difference.expected} records (+{difference.added} ~{difference.changed} -{difference.deleted})")
-    after.extend(f"+ {record_id!r}" for record_id in difference.added_ids)
-    after.extend(f"~ {record_id!r}" for record_id in difference.changed_ids)
+    for mark, ids in (("+", difference.added_ids), ("~", difference.changed_ids)):
+        for record_id in ids:
+            old, new = difference.metadata.get(record_id, (None, None))
+            after += [f"{mark} {record_id!r}", *_fields(new)]
+            if old is not None:
+                before += [f"{mark} {record_id!r}", *_fields(old)]
     before.extend(f"- {record_id!r}" for record_id in difference.deleted_ids)
     return {"before_header": name, "after_header": name, "before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
+
+
+def _fields(metadata: Optional[Mapping[str, Any]]) -> list[str]:
+    """Metadata, a key a line, long values cut."""
+    return [f"    {key}: {_cut(repr(value))}" for key, value in sorted((metadata or {}).items())]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

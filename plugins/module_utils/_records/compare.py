@@ -31,6 +31,7 @@ COSINE_TOLERANCE = 1e-6
 BITS = "bits"
 
 SAMPLE_IDS = 10
+SAMPLE_METADATA = 3
 
 
 @dataclass
@@ -69,7 +70,7 @@ class ComparedBatch:
 
 @dataclass
 class Difference:
-    """What separates two record sets, counted, with a few ids of each kind."""
+    """What separates two record sets, counted, with a few ids of each kind, and the metadata of the first of them: what it is, what it should be."""
 
     added: int = 0
     changed: int = 0
@@ -79,6 +80,7 @@ class Difference:
     added_ids: list[str] = field(default_factory=list)
     changed_ids: list[str] = field(default_factory=list)
     deleted_ids: list[str] = field(default_factory=list)
+    metadata: dict[str, tuple[Optional[Metadata], Optional[Metadata]]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -95,9 +97,13 @@ class Difference:
             elif status == ADDED:
                 self.added += 1
                 _sample(self.added_ids, batch.expected.ids[row])
+                if self.added <= SAMPLE_METADATA:
+                    self.metadata[batch.expected.ids[row]] = (None, batch.expected.metadatas[row])
             else:
                 self.changed += 1
                 _sample(self.changed_ids, batch.expected.ids[row])
+                if self.changed <= SAMPLE_METADATA and METADATA in batch.fields[row]:
+                    self.metadata[batch.expected.ids[row]] = (batch.actual.metadatas[batch.rows[row]], batch.expected.metadatas[row])
                 for name in batch.fields[row]:
                     self.fields[name] = self.fields.get(name, 0) + 1
 

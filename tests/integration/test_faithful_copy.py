@@ -13,7 +13,7 @@ import pytest
 from tests.support import trap_data
 from tests.support.case import Case
 from tests.support.chroma_server import ChromaServer
-from tests.support.counting_proxy import CountingProxy
+from tests.support.counting_proxy import CountingProxy, Fault, Seen
 from tests.support.equality import contents_differences, search_differences
 from tests.support.raw import RawChroma, Record
 
@@ -122,3 +122,23 @@ def damage(place: RawChroma) -> None:
     place.add(careers, [Record("stranger", trap_data.vectors(1, 32)[0], "not ours", {"a": 1})])
     place.delete_collection("traps-overlap-a")
     trap_data.write(place, trap_data.CollectionData("intruder", [Record("x", trap_data.vectors(1)[0], "x", {"x": 1})]))
+
+
+def test_requests_are_filled_up_and_rests_are_not_left_for_the_end(case: Case, source_proxy: CountingProxy, target_proxy: CountingProxy) -> None:
+    """A page of vectors this wide is 520 records. What the first collection leaves is written while the second one is read."""
+    rows = trap_data.vectors(1600, dimension=384, seed=95)
+    for name, part in (("first", rows[:400]), ("second", rows[400:])):
+        trap_data.write(case.source, trap_data.CollectionData(name, [Record("r%d" % n, row, "r") for n, row in enumerate(part)]))
+    written_before: list[int] = []
+
+    def reads_vectors(seen: Seen) -> bool:
+        if b'"embeddings"' not in seen.body:
+            return False
+        written_before.append(target_proxy.records_written["add"])
+        return True
+
+    source_proxy.faults.append(Fault("latency", reads_vectors, times=None, seconds=1.0))
+    case.through(source=source_proxy, target=target_proxy).migrate()
+    assert [seen.records for seen in target_proxy.writes if seen.verb == "add"] == [400, 1000, 200]
+    assert written_before[-1] >= 400
+    assert case.differences() == []

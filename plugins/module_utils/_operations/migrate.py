@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from .._checkpoint import COMPLETE, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
@@ -23,9 +22,10 @@ from .._records.compare import ComparedBatch
 from .._records.live import LiveCollection, Throttle
 from .._records.read_ahead import read_ahead
 from .._records.seen_records import SeenRecords, seen_records_path
-from .._schema.plan import MigrationPlan, Shard, TransformedBatch
+from .._schema.plan import MigrationPlan, TransformedBatch
 from .._server.probe import connect
 from .._server.server import Server, StoredCollection
+from .migration_settings import Settings, parsed_shard, positive, ratio
 from .narrowing import Narrowed, narrow
 from .outcome import Context, Outcome
 from .planning import make_plan, require_readable
@@ -37,6 +37,8 @@ PATIENCE_SECONDS = 60.0
 # Below this, the state could soon no longer be written; and where the target is on this host, neither could the records.
 MIN_FREE_BYTES = 100 * 1000 * 1000
 SAMPLE_IDS = 10
+# While a batch is written, a slow source reads about two pages of it and one more.
+PAGES_AHEAD = 3
 PHASES = ("export", "transform", "validate", "import", "verify")
 
 
@@ -64,17 +66,17 @@ def migrate(
     """Bring the target to what the transformed source is; in check mode, say what that would change."""
     if source.identity == target.identity:
         raise UsageError(f"source and target are the same database ({source.identity}).")
-    settings = _Settings(
+    settings = Settings(
         on_invalid=on_invalid,
         quarantine_file=quarantine_file,
-        min_valid_ratio=_ratio(min_valid_ratio),
+        min_valid_ratio=ratio(min_valid_ratio),
         prune=prune,
-        shard=_shard(shard),
-        batch_size=_positive("batch_size", batch_size) or BATCH_SIZE,
+        shard=parsed_shard(shard),
+        batch_size=positive("batch_size", batch_size) or BATCH_SIZE,
         state_directory=state_directory,
-        until=None if deadline is None else time.monotonic() + _positive("deadline", deadline),
+        until=None if deadline is None else time.monotonic() + positive("deadline", deadline),
     )
-    throttle = Throttle(_positive("max_records_per_second", max_records_per_second))
+    throttle = Throttle(positive("max_records_per_second", max_records_per_second))
     if collections is not None and not collections:
         raise UsageError("collections is an empty list: nothing would be migrated. Leave it out for all of them.")
     with ExitStack() as stack:
@@ -106,23 +108,11 @@ def migrate(
             raise
 
 
-@dataclass(frozen=True)
-class _Settings:
-    on_invalid: str
-    quarantine_file: Optional[str]
-    min_valid_ratio: float
-    prune: bool
-    shard: Optional[Shard]
-    batch_size: int
-    state_directory: str
-    until: Optional[float]
-
-
 class _Migration:
     """One run: survey, prepare the targets, stream, prune, prove."""
 
     def __init__(
-        self, plan: MigrationPlan, server: Server, settings: _Settings, checkpoint: CheckpointFile, context: Context, seen: Optional[SeenRecords]
+        self, plan: MigrationPlan, server: Server, settings: Settings, checkpoint: CheckpointFile, context: Context, seen: Optional[SeenRecords]
     ) -> None:
         self.plan = plan
         self.server = server
@@ -257,7 +247,12 @@ class _Migration:
     def _stream(self) -> None:
         self.checkpoint.save(IMPORT)
         with self.progress.phase("import") as importing:
-            for parts in read_ahead(self._compared()):
+            for parts in read_ahead(self._compared(), PAGES_AHEAD):
+                if isinstance(parts, LiveCollection):
+                    # Its rest is written while the next one is read: at the end, nothing could be read meanwhile.
+                    for name in self.plan.last_of(parts) & set(self.targets):
+                        self.targets[name].flush()
+                    continue
                 for batch, compared in parts:
                     self._take(batch, compared)
                     importing.records += len(batch.records)
@@ -265,13 +260,15 @@ class _Migration:
                 target.finish()
         self._require_valid(self.quarantine, self.read + self.elsewhere[0], "What was valid is written.", self.elsewhere[1])
 
-    def _compared(self) -> Iterator[list[tuple[TransformedBatch, ComparedBatch]]]:
-        """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile.
+    def _compared(self) -> Iterator[Union[list[tuple[TransformedBatch, ComparedBatch]], LiveCollection]]:
+        """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile. Each source collection follows its last batch.
 
         Handed over by what was read at once, not by target: with many targets the parts are small, and one part ahead would be nothing.
         """
-        for parts in self.plan.batches(self.progress):
-            yield [(batch, self._compare(batch)) for batch in parts]
+        for source in self.plan.sources:
+            for parts in self.plan.batches_of(source, self.progress):
+                yield [(batch, self._compare(batch)) for batch in parts]
+            yield source
 
     def _compare(self, batch: TransformedBatch) -> ComparedBatch:
         target = self.targets.get(batch.target)
@@ -377,23 +374,3 @@ class _Migration:
         }
         changed = [target for target in targets if target.changed]
         return Outcome(bool(changed), self.progress.seconds, returns, [target.diff() for target in changed], self.warnings)
-
-
-def _ratio(value: float) -> float:
-    if not 0 <= value <= 1:
-        raise UsageError(f"min_valid_ratio must lie between 0 and 1, not {value}.")
-    return value
-
-
-def _positive(name: str, value: Any) -> Any:
-    if value is not None and value <= 0:
-        raise UsageError(f"{name} must be more than 0, not {value}.")
-    return value
-
-
-def _shard(value: Optional[Mapping[str, int]]) -> Optional[Shard]:
-    if value is None:
-        return None
-    if value["count"] < 1 or not 0 <= value["index"] < value["count"]:
-        raise UsageError(f"shard: index must lie between 0 and count - 1, but is {value['index']} of {value['count']}.")
-    return Shard(value["index"], value["count"])

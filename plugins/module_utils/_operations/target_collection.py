@@ -117,6 +117,11 @@ class TargetCollection:
         else:
             self._reconciler.apply(compared)
 
+    def flush(self) -> None:
+        """Write what waits for a full request: nothing is coming for now."""
+        if self._reconciler is not None:
+            self._reconciler.flush()
+
     def finish(self) -> None:
         if self._reconciler is not None:
             self.difference = self._reconciler.finish()

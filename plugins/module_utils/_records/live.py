@@ -162,10 +162,9 @@ class LiveCollection:
         if not self.server.capabilities.tenants:
             yield from _parts(self._whole(vectors=False), self.page_size)
             return
-        for page in self.id_pages():
-            size = min(READ_AT_ONCE, self._throttle.burst or READ_AT_ONCE)
-            for start in range(0, len(page), size):
-                yield self.read_without_vectors(page[start : start + size])
+        size = min(READ_AT_ONCE, self._throttle.burst or READ_AT_ONCE)
+        pages = (page[start : start + size] for page in self.id_pages() for start in range(0, len(page), size))
+        yield from map_ahead(self.read_without_vectors, pages)
 
     def _whole(self, vectors: bool) -> RecordBatch:
         """Everything by one request: 0.3 has no order to page by, does not find every id by its name, and holds ids twice."""

@@ -81,14 +81,15 @@ class Reconciler:
         if not rows:
             return
         work = _work(compared, rows, self._target.server.capabilities)
-        for start in range(0, len(rows), self._batch_size):
-            part = _part(work, range(start, min(start + self._batch_size, len(rows))))
-            if self._waiting_records + len(part.records) > self._batch_size:
-                self.flush()
+        start = 0
+        while start < len(rows):
+            # Requests are filled up: what was read at once is seldom what is best written at once.
+            part = _part(work, range(start, min(start + self._batch_size - self._waiting_records, len(rows))))
             self._waiting.append(part)
             self._waiting_records += len(part.records)
-        if self._waiting_records >= self._batch_size:
-            self.flush()
+            start += len(part.records)
+            if self._waiting_records >= self._batch_size:
+                self.flush()
 
     def flush(self) -> None:
         """Write what waits."""

@@ -96,6 +96,11 @@ class MigrationPlan:
         """Every target that a record of this collection could go to."""
         return reachable_targets(self.transformation.routes, source.name)
 
+    def last_of(self, source: LiveCollection) -> set[str]:
+        """The targets that this source collection can lead to, and none that is read after it."""
+        later = self.sources[self.sources.index(source) + 1 :]
+        return set(self.reachable(source)).difference(*(self.reachable(collection) for collection in later))
+
     def is_merged(self, target: str) -> bool:
         return target in self.transformation.merged_targets
 
@@ -144,12 +149,16 @@ class MigrationPlan:
     def batches(self, progress: Progress) -> Iterator[list[TransformedBatch]]:
         """Everything that the target should hold, source collection by source collection: for each batch that was read, its parts by target."""
         for source in self.sources:
-            for batch in _timed(progress, source):
-                with progress.phase("validate", len(batch)):
-                    faults = self._vector_faults(source, batch)
-                with progress.phase("transform", len(batch)):
-                    parts = self.transform(source, batch, faults)
-                yield parts
+            yield from self.batches_of(source, progress)
+
+    def batches_of(self, source: LiveCollection, progress: Progress) -> Iterator[list[TransformedBatch]]:
+        """The same of one source collection."""
+        for batch in _timed(progress, source):
+            with progress.phase("validate", len(batch)):
+                faults = self._vector_faults(source, batch)
+            with progress.phase("transform", len(batch)):
+                parts = self.transform(source, batch, faults)
+            yield parts
 
     def transform(self, source: LiveCollection, batch: RecordBatch, vector_faults: Optional[Mapping[int, str]] = None) -> list[TransformedBatch]:
         """One batch, split by target collection; records that the schema or the target refuses are named, not carried.

@@ -25,6 +25,10 @@ UNREADABLE = (
     "The server itself does not give these records (%s), as happens with numbers that are not finite. Write them anew there, or delete them; "
     "until then no migration of this collection begins."
 )
+UNSAFE_READS = (
+    "Chroma 0.3 dies when one client reads while another one writes, and with it goes all that was not saved. Let it save (POST /api/v1/persist), and stop "
+    "its writers, before anything reads it."
+)
 DUPLICATES = (
     "Only one record of an id can be kept. Delete or rename the others in the source; until then no migration of this collection begins, and its other "
     "traps are not looked for."
@@ -85,6 +89,8 @@ def _collection_traps(collection: LiveCollection) -> Iterator[tuple[str, str, st
             f"The server says {declared}, but ranks by {collection.spec.space}, as happens when the metadata is replaced. "
             f"A migration keeps {collection.spec.space}."
         )
+    if not collection.server.capabilities.tenants:
+        yield "unsafe_reads", WARNING, UNSAFE_READS
     if purges_unsaved_vectors(collection.server.version):
         yield "purged_vectors", WARNING, (
             f"Chroma {collection.server.version} may have purged vectors from its log before they were saved. See whether missing_embedding is reported, "

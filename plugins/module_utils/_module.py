@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import traceback
 from collections.abc import Mapping
 from typing import Any, Callable
@@ -23,6 +24,8 @@ from ._operations.outcome import Context, Outcome
 from ._progress import Progress
 
 FAITHFUL_COPY = "none"
+# From glibc's malloc.h
+M_ARENA_MAX = -8
 
 
 class ChromaModule(AnsibleModule):  # type: ignore[misc]
@@ -43,6 +46,7 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
     The operation is called with one Endpoint (when the spec has the options of a server) or two (`source` and `target`), with every
     other option under its own name, None where it is absent, and with its context. `rules` are AnsibleModule's, such as mutually_exclusive.
     """
+    _share_heaps()
     module = ChromaModule(argument_spec=argument_spec, supports_check_mode=True, **rules)
     _hide_credentials_in_urls(module)
     if _libraries.MISSING:
@@ -63,6 +67,17 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
             module.warn(remove_values(warning, module.no_log_values))
         diff = {"diff": outcome.diff} if module._diff and outcome.diff else {}
         module.exit_json(**outcome.returns, changed=outcome.changed, seconds=round(outcome.seconds, 3), **diff)
+
+
+def _share_heaps() -> None:
+    """Let the threads of this process share two heaps.
+
+    The C library gives each thread a heap of its own, and keeps there what batches once needed: a third of a rollback's memory.
+    """
+    try:
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+    except (OSError, AttributeError):
+        pass  # another C library than glibc, which keeps no such heaps
 
 
 def _call(operation: Callable[..., Outcome], parameters: Mapping[str, Any], check_mode: bool) -> Outcome:

@@ -11,7 +11,8 @@ import sqlite3
 import threading
 from typing import Any, Iterable, Iterator, Sequence
 
-CACHE_KIB = 32 * 1024
+# Measured with 100,000 and 400,000 ids: a larger one is not faster.
+CACHE_KIB = 8 * 1024
 ASKED_AT_ONCE = 500
 
 

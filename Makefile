@@ -120,6 +120,10 @@ test-fault: setup ## Kills at every step, full disks, broken networks, hostile s
 test-chaos: setup ## A client writes, a migration runs in the lab, something dies: 30 times (needs root; CHAOS_SEEDS="17 4" for some)
 	tests/lab/lab $(BIN)/python -m pytest -s $(PYTEST_ARGS) tests/chaos
 
+.PHONY: test-fresh
+test-fresh: ## make demo and make test in a new Debian with nothing in it, by a user who is not root (needs root and debootstrap)
+	tests/fresh-root
+
 .PHONY: help
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

@@ -8,7 +8,8 @@
         run = forks.run("snapshot", options, at=17)       # SIGKILL at the 17th step
         assert run.killed
 
-A fork may also be given a user (`uid`), a largest file (`largest_file`), or another time (`clock_shift` seconds).
+A fork may also be given a user (`uid`), a largest file (`largest_file`), or another time (`clock_shift`: so many seconds at
+each reading of the clock, the last of them at all that follow).
 `python -m tests.fault.forks` is the process: one JSON job a line in, one JSON answer a line out.
 """
 
@@ -210,10 +211,10 @@ def _limit(job: dict[str, Any]) -> None:
         for name in ("migrate", "rollback"):
             operation = sys.modules["ansible_collections.infrafabric.chromadb.plugins.module_utils._operations." + name]
             operation.PATIENCE_SECONDS = job["patience"]  # type: ignore[attr-defined]
-    if job.get("clock_shift"):
-        _shift_clock(float(job["clock_shift"]))
     for name, value in (job.get("environment") or {}).items():
         os.environ[name] = value
+    if job.get("clock_shift"):
+        _shift_clock(job["clock_shift"])
     if "umask" in job:
         os.umask(job["umask"])
     if job.get("uid"):
@@ -222,19 +223,23 @@ def _limit(job: dict[str, Any]) -> None:
         os.setuid(job["uid"])
 
 
-def _shift_clock(seconds: float) -> None:
-    """Every module of the product sees another time of day; the monotonic clock goes on as it does for real."""
+def _shift_clock(shifts: list[float]) -> None:
+    """Every module of the product reads another time of day; the monotonic clock goes on as it does for real."""
     import datetime as standard
 
-    shift = standard.timedelta(seconds=seconds)
+    left = list(shifts)
+
+    def shift() -> float:
+        return left.pop(0) if len(left) > 1 else left[0]
 
     class Shifted(standard.datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return standard.datetime.now(tz) + shift
+            return standard.datetime.now(tz) + standard.timedelta(seconds=shift())
 
     real_time = time.time
-    time.time = lambda: real_time() + seconds
+    time.time = lambda: real_time() + shift()
+    time.tzset()
     for name, module in list(sys.modules.items()):
         if name.startswith("ansible_collections.infrafabric.chromadb") and getattr(module, "datetime", None) is standard.datetime:
             module.datetime = Shifted  # type: ignore[attr-defined]

@@ -43,8 +43,8 @@ def check_textfile(path: str) -> None:
 
 
 def write_textfile(path: str, metrics: Sequence[Metric]) -> None:
-    """Replace the file as a whole: node_exporter reads the figures of one moment."""
-    atomic_write(path, rendered(metrics).encode("utf-8", "backslashreplace"), READABLE_BY_ALL)
+    """Replace the file as a whole: node_exporter reads the figures of one moment, and none of a file with an escape that it does not know."""
+    atomic_write(path, rendered(metrics).encode("utf-8", "replace"), READABLE_BY_ALL)
 
 
 def rendered(metrics: Sequence[Metric]) -> str:

@@ -175,7 +175,7 @@ class _Validation:
             check_duplicates(targets),
             check_records(self.census, self._sample_details(counts)),
             check_specs(self.plan.target_specs(walked.fed_by), self._actual_specs(walked), self.target.capabilities, self.plan.transformation.merged_targets),
-            check_latency(answers.seconds, has_vectors, self.limits, answers.timed_in),
+            check_latency(answers.seconds, has_vectors, self.limits, answers.timed_in, answers.first),
         ]
         return self._outcome(checks, walked, sources, targets, results, report_directory)
 

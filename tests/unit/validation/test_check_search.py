@@ -231,6 +231,13 @@ def test_latency_is_judged_by_its_95th_percentile():
     assert check_latency([0.2] * 10, True, parse_thresholds({"min_queries_per_second": 5})).status == "passed"
 
 
+def test_a_slow_first_search_is_told_and_not_judged():
+    check = check_latency([0.01] * 100, True, Thresholds(), ["things"] * 100, {"things": 3.0})
+    assert (check.status, check.details["slowest_first_ms"]) == ("passed", 3000)
+    assert "first search of a collection took 3000 ms" in check.summary
+    assert "first search" not in check_latency([0.01] * 100, True, Thresholds(), ["things"] * 100, {"things": 0.3}).summary
+
+
 def test_a_slow_collection_does_not_hide_among_fast_ones():
     collections = ["slow"] * 5 + ["fast"] * 195
     check = check_latency([0.9] * 3 + [0.01] * 197, True, Thresholds(), collections)

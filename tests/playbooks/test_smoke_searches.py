@@ -16,12 +16,12 @@ import pytest
 
 from tests.support.run_module import ansible_playbook
 
-IDS = [f"r{n}" for n in range(10)]
+IDS = [f"r{n}" for n in range(50)]
 NEAREST = ["r0", "r1"]
 
 
 def search(tmp_path: Path, distances: list[list[float]]) -> str:
-    """What the playbook printed, and whether it went well, where the searches for ten records come to these distances."""
+    """What the playbook printed, and whether it went well, where the searches for fifty records come to these distances."""
 
     class Index(BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # noqa: N802
@@ -67,12 +67,12 @@ def search(tmp_path: Path, distances: list[list[float]]) -> str:
 @pytest.mark.parametrize(
     ("distances", "refusal"),
     [
-        pytest.param([[3.0, 4.0]] * 4 + [[0.0, 1.0]] * 6, "", id="some are missed"),
-        pytest.param([[0.0, 1.0]] * 5 + [[3.0, 4.0]] * 5, "for 10 of its own records finds 5.", id="half are missed"),
-        pytest.param([[0.0, 1.0]] * 9 + [[]], "for 10 of its own records finds 9.", id="a search without an answer"),
+        pytest.param([[3.0, 4.0]] * 49 + [[0.0, 1.0]], "", id="most are missed"),
+        pytest.param([[3.0, 4.0]] * 50, "50 are answered, 0 with the record.", id="all are missed"),
+        pytest.param([[0.0, 1.0]] * 49 + [[]], "49 are answered, 49 with the record.", id="a search without an answer"),
     ],
 )
-def test_most_records_are_to_be_found(distances: list[list[float]], refusal: str, tmp_path: Path) -> None:
+def test_every_search_is_to_be_answered_and_one_with_its_record(distances: list[list[float]], refusal: str, tmp_path: Path) -> None:
     said = search(tmp_path, distances)
     assert refusal in said
     assert bool(said) == bool(refusal)

@@ -43,6 +43,8 @@ from tests.lab.stage import (
 
 RUNS = int(os.environ.get("CHAOS_RUNS", "30"))
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or random.SystemRandom().sample(range(100_000), RUNS)
+# In a slice: no run begins after this moment.
+UNTIL = float(os.environ.get("CHAOS_UNTIL") or "inf")
 VICTIMS: Dict[str, Callable[[Playbook], None]] = {
     "the module": lambda _playbook: kill_module(),
     "the source's server": lambda _playbook: kill_source(),
@@ -51,7 +53,7 @@ VICTIMS: Dict[str, Callable[[Playbook], None]] = {
     "the control node": lambda playbook: playbook.kill(),
 }
 # About as many tasks as each playbook announces: the blow comes at the beginning of one of them, or up to a second later.
-TASKS = {"execute": 75, "cutover": 115}
+TASKS = {"execute": 82, "cutover": 165}
 # A module that has lost its control node may still be at work, with the lock on the target: the command says so, and is given again.
 PATIENCE_SECONDS = 180
 
@@ -63,6 +65,8 @@ def _installed() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_command_leads_to_the_old_state_or_to_the_new_one(seed: int) -> None:
+    if time.time() > UNTIL:
+        pytest.skip("Left out of this slice, whose time is nearly over: CHAOS_SEEDS=%d make test-chaos" % seed)
     chance = random.Random(seed)
     victim = chance.choice(list(VICTIMS))
     phase = chance.choice(list(TASKS))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import os
@@ -20,6 +21,7 @@ from types import TracebackType
 from typing import Callable, Dict, List, Optional, Tuple, Type
 
 import numpy as np
+import requests
 
 from tests.support.equality import contents_differences
 from tests.support.raw import RawChroma, Record
@@ -63,6 +65,13 @@ def poll(what: Callable[[], object], seconds: float, meaning: str) -> float:
     return time.monotonic() - began
 
 
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url + "/api/v2/heartbeat", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
 class Writer:
     """A client that writes one record after the other through the gateway, and remembers which server acknowledged each.
 
@@ -93,7 +102,8 @@ class Writer:
         while not self._stop.wait(self._pause):
             number += 1
             name = "%s-%d" % (self._prefix, number)
-            body = {"ids": [name], "embeddings": [[float(number % 7)] * DIMENSION], "documents": ["acknowledged"], "metadatas": [{"number": number}]}
+            vector = np.random.default_rng(number).normal(size=DIMENSION).tolist()
+            body = {"ids": [name], "embeddings": [vector], "documents": ["acknowledged"], "metadatas": [{"number": number}]}
             try:
                 connection.request("POST", self._path, json.dumps(body), {"Content-Type": "application/json"})
                 answer = connection.getresponse()
@@ -129,12 +139,13 @@ class Stage:
 
     def _reset(self) -> None:
         for host in (SOURCE_HOST, TARGET_HOST):
-            on_host(host, "systemctl start chromadb; pkill -KILL -f '%s'; cd /var/lib/chromadb && rm -rf snapshots state reports" % MODULE)
+            on_host(host, "systemctl reset-failed chromadb; systemctl start chromadb")
+            on_host(host, "pkill -KILL -f '%s'; cd /var/lib/chromadb && rm -rf snapshots state reports" % MODULE)
         on_host(SOURCE_HOST, "chromadb-gateway thaw; chromadb-gateway unswitch")
         settings = CLIENT_SETTINGS.replace("\n", "\\n")
         on_host(CLIENT_HOST, "rm -rf /var/lib/chromadb; printf '%s' > %s && chmod 640 %s" % (settings, CLIENT_FILE, CLIENT_FILE))
         for server in (self.source, self.target):
-            poll(lambda server=server: server.session.get(server.url + "/api/v2/heartbeat", timeout=5).ok, 60, "the server answers")  # type: ignore[misc]
+            poll(lambda url=server.url: answers(url), 60, "the server answers")  # type: ignore[misc]
             for name in server.names():
                 server.delete_collection(name)
 
@@ -238,13 +249,20 @@ def kill_module() -> None:
     on_host(TARGET_HOST, "for n in $(seq 50); do pkill -KILL -f '%s' && break; sleep 0.1; done; true" % MODULE)
 
 
+def kill_server(number: int) -> None:
+    """Its process dies at once; systemd starts another one. Between two starts there is none to kill."""
+    on_host(number, "pid=$(systemctl show --property MainPID --value chromadb); [ $pid = 0 ] || kill -KILL $pid")
+
+
 def kill_source() -> None:
-    on_host(SOURCE_HOST, "systemctl kill --signal KILL chromadb")
+    kill_server(SOURCE_HOST)
 
 
 def kill_target() -> None:
-    on_host(TARGET_HOST, "systemctl kill --signal KILL chromadb")
+    kill_server(TARGET_HOST)
 
 
+@functools.cache
 def install() -> None:
+    """Once for all tests of a lab; whoever takes something away clears this."""
     play(LAB / "install.yml", *INVENTORY)

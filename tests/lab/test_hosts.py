@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from typing import Dict, List, Tuple
 
@@ -22,16 +21,11 @@ from .load import Load
 if "LAB_DIR" not in os.environ:
     pytest.skip("needs the hosts of the lab", allow_module_level=True)
 
+from .stage import install, on_host
+
 LAB = CHECKOUT / "tests" / "lab"
 INVENTORY = ("-i", str(LAB / "inventories" / "runbook.yml"))
 SOURCE, TARGET, GATEWAY = "http://198.18.0.11:8001", "http://198.18.0.12:8000", "http://198.18.0.11:8000"
-
-
-def on_host(number: int, command: str) -> str:
-    ssh = ["ssh", "-i", os.environ["LAB_DIR"] + "/key", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-    done = subprocess.run([*ssh, "root@198.18.0.1%d" % number, command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def status() -> Dict[str, object]:
@@ -42,7 +36,7 @@ def status() -> Dict[str, object]:
 @pytest.fixture(scope="module")
 def installed() -> Tuple[str, str]:
     """Servers and gateway, and the collection `demo` on both: its UUIDs."""
-    play(LAB / "install.yml", *INVENTORY)
+    install()
     uuids: List[str] = []
     for url in (SOURCE, TARGET):
         server = RawChroma(url)
@@ -125,6 +119,7 @@ def test_the_server_is_installed_from_wheels_and_removed(installed: Tuple[str, s
 
 
 def test_the_gateway_goes_without_a_trace(installed: Tuple[str, str]) -> None:
+    install.cache_clear()
     play(LAB / "gateway_step.yml", *INVENTORY, variables={"step": "remove"})
     places = "/etc /var/lib /var/cache /run /usr/local/sbin /etc/systemd/system /etc/systemd/system/multi-user.target.wants"
     assert on_host(1, "find %s -maxdepth 1 -name 'chromadb-gateway*'" % places) == ""

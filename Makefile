@@ -110,7 +110,7 @@ test-lab: setup ## Several hosts with systemd and ssh (needs root)
 
 .PHONY: test-molecule
 test-molecule: setup-dev ## The Molecule scenarios, between the hosts of the lab (needs root)
-	cd extensions && for scenario in runbook fleet; do ../tests/lab/lab ../$(BIN)/molecule test --scenario-name $$scenario; done
+	cd extensions && export PATH="$(CURDIR)/$(BIN):$$PATH" && for scenario in runbook fleet; do ../tests/lab/lab molecule test --scenario-name $$scenario; done
 
 .PHONY: test-fault
 test-fault: setup ## Kills at every step, full disks, broken networks, hostile servers, histories (PYTEST_ARGS="--points 4 --seed 7" for some)

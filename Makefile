@@ -74,6 +74,13 @@ clean: ## Remove everything that was set up or left by a tool
 test-subject: setup ## The tests of one subject: SUBJECT=manifest, structure, checksum, archive, audit or integration
 	$(BIN)/python -m pytest -n auto --dist loadfile -m $(SUBJECT) $(PYTEST_ARGS) tests/unit tests/integration
 
+.PHONY: coverage
+coverage: setup ## What unit and integration tests reach of plugins/module_utils, branches counted (PYTEST_ARGS)
+	@rm -rf .coverage && mkdir .coverage
+	$(BIN)/python -m coverage run -m pytest -n auto --dist loadfile $(PYTEST_ARGS) tests/unit tests/integration
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
 .PHONY: lint
 lint: setup-dev ## ruff, mypy, yamllint, ansible-lint, documentation, changelog
 	.ci/lint

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
+from unittest import mock
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLLECTIONS = CHECKOUT / ".collections"
@@ -48,12 +49,22 @@ def run_module(name: str, options: Mapping[str, Any], check: bool = False, diff:
     make_importable()
     module = importlib.import_module(_MODULES + name)
     output = io.StringIO()
-    with patch_module_args(_arguments(options, check, diff)), contextlib.redirect_stdout(output):
+    with as_on_a_managed_host(), patch_module_args(_arguments(options, check, diff)), contextlib.redirect_stdout(output):
         try:
             module.main()
         except SystemExit:
             pass
     return _judged(name, output.getvalue(), fails)
+
+
+@contextlib.contextmanager
+def as_on_a_managed_host() -> Iterator[None]:
+    """A module's warnings are in its result, and no others are: not on the console of a controller's part of Ansible that this process has loaded."""
+    from ansible.module_utils import _internal
+    from ansible.module_utils.common import warnings
+
+    with mock.patch.object(_internal, "is_controller", False), mock.patch.object(warnings, "_global_warnings", {}):
+        yield
 
 
 # Runs a module as __main__, and leaves the most memory that its process ever held beside the arguments file.

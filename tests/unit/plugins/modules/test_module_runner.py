@@ -10,8 +10,6 @@ import json
 from typing import Any, Callable
 
 import pytest
-from ansible.module_utils import _internal
-from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils import _argument_spec, _errors, _libraries, _module
@@ -19,6 +17,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint imp
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, OperationError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._module import run_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Outcome
+from tests.support.run_module import as_on_a_managed_host
 
 ONE = {**_argument_spec.endpoint(), **_argument_spec.store(), "size": {"type": "int"}, **_argument_spec.progress()}
 TWO = {**_argument_spec.endpoints(), **_argument_spec.transformation()}
@@ -45,7 +44,8 @@ class Operation:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     def run(operation: Operation, spec: Any = None, check: bool = False, diff: bool = False, rules: Any = None, **options: Any) -> dict[str, Any]:
-        with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": diff}), pytest.raises(SystemExit):
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
+        with as_on_a_managed_host(), patch_module_args(arguments), pytest.raises(SystemExit):
             run_module(operation, spec or ONE, **(rules or {}))
         (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
         result: dict[str, Any] = json.loads(line)
@@ -197,10 +197,7 @@ SECRETS: list[dict[str, Any]] = [
     DriftError(f"refused {CANARY}", answer={"text": CANARY}),
     ValueError(f"Authorization: Bearer {CANARY}"),
 ], ids=["outcome", "failure", "unexpected"])
-def test_no_secret_is_returned(secret: dict[str, Any], result: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As on a managed host: in a process that has loaded a controller's part of Ansible, warnings would go to its console instead of the result.
-    monkeypatch.setattr(_internal, "is_controller", False)
-    monkeypatch.setattr(warnings, "_global_warnings", {})
+def test_no_secret_is_returned(secret: dict[str, Any], result: Any, run: Run) -> None:
     for options, spec in (({"url": URL, **secret}, ONE), ({"source": {"url": URL, **secret}, "target": {"url": URL}}, TWO)):
         returned = json.dumps(run(Operation(result), spec, diff=True, **options))
         assert CANARY not in returned

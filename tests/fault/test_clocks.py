@@ -55,7 +55,7 @@ def test_clock(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> N
         if attempt.writes_store:
             pruned = forks.run("snapshot_prune", {"directory": str(attempt.store), "retention_days": 1})
             found += ["retention failed: %s" % pruned.message] if pruned.failed else attempt.converged()
-            found += ["the last snapshot was deleted at the right time" for _ in range(not snapshots(attempt))]
+            found += ["the last snapshot was deleted at the right time" for _number in range(not snapshots(attempt))]
         tally.point("clock", "%s, %s" % (name, clock), found)
 
 
@@ -122,7 +122,7 @@ def test_snapshots_of_one_second_and_of_a_clock_that_was_ahead(scenarios: Scenar
     right = taken(forks, options, datetime.now(timezone.utc))
     moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=2)
     early, again = taken(forks, options, moment), taken(forks, options, moment)
-    found = ["the same name twice: %s" % early for _ in range(early == again)]
+    found = ["the same name twice: %s" % early for _number in range(early == again)]
     found += ["%s is missing" % name for name in (early, again, right) if not (store / "manifests" / (name + ".json")).exists()]
     back = forks.run("rollback", {**options, "snapshot_id": "latest"}, check=True)
     if back.result is None or "from the future" not in str(back.result.get("warnings")):

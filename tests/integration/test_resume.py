@@ -189,7 +189,7 @@ def test_a_record_that_breaks_every_connection_or_is_never_answered_is_named(kin
 
 def test_a_server_that_takes_no_write_at_all_is_not_put_down_to_a_record(filled: Case, target_proxy: CountingProxy, impatient: None) -> None:
     filled.through(target=target_proxy)
-    target_proxy.faults = [Fault("refused", lambda seen: writes_records(seen), skip=2, times=None)]
+    target_proxy.faults = [Fault("refused", writes_records, skip=2, times=None)]
     result = filled.migrate(fails=True, batch_size=BATCH)
     assert result["failure_class"] == "unreachable", result["msg"]
     assert "ids" not in result

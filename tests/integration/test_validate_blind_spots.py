@@ -99,8 +99,9 @@ def test_documents_that_no_word_finds_any_more_are_no_go(sample: Optional[dict[s
         assert before["decision"] == "go"
         assert check_named(before, "semantic_equivalence")["details"]["text_searches"] == 10
         server.stop()
-        with contextlib.closing(sqlite3.connect(server.directory / "data/chroma.sqlite3")) as database, database:
+        with contextlib.closing(sqlite3.connect(server.directory / "data/chroma.sqlite3")) as database:
             database.execute("DELETE FROM embedding_fulltext_search")
+            database.commit()
         server.start()
         own = Case(case.source, RawChroma(server.url), tmp_path)
         assert own.differences() == [], "only the index of documents is damaged"

@@ -91,7 +91,7 @@ def tasks(case: Case, data_directory: Path) -> list[dict[str, Any]]:
         ("audited", "audit_info", store),
         ("watched", "monitor_info", {**target, "searches": 5, "textfile": str(case.state / "chromadb.prom")}),
     ]
-    assert {module for _, module, _ in calls} == MODULES
+    assert {module for _name, module, _options in calls} == MODULES
     return [{"name": name, f"infrafabric.chromadb.{module}": options, "register": name} for name, module, options in calls]
 
 

@@ -93,6 +93,9 @@ SCHEMES = (
     Scheme("Authorization", "0.5.23", new_token("Authorization"), **BEARER),
     Scheme("X-Chroma-Token", "0.5.23", new_token("X-Chroma-Token"), **OWN_HEADER),
     Scheme("basic", "0.5.23", new_basic, **BASIC),
+    Scheme("Authorization", "0.6.3", new_token("Authorization"), **BEARER),
+    Scheme("X-Chroma-Token", "0.6.3", new_token("X-Chroma-Token"), **OWN_HEADER),
+    Scheme("basic", "0.6.3", new_basic, **BASIC),
 )
 
 

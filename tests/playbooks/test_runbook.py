@@ -188,6 +188,30 @@ def test_a_deadline_that_passes_rolls_back(runbook: Runbook) -> None:
     assert "deadline" in completed[2]
 
 
+def test_a_run_that_ended_before_its_snapshot_has_nothing_to_bring_back(runbook: Runbook) -> None:
+    """And the decision of a run that was taken back speaks for no other."""
+    runbook.play("execute")
+    runbook.play("rollback")
+    refused = runbook.play("cutover", fails=True)
+    assert "is none, since the run was taken back" in " ".join(refused.stdout.split())
+    runbook.target.add(runbook.target.create("later"), [Record("since", [1.0, 2.0], "written after the newest snapshot", None)])
+    later = runbook.target.contents()
+    store = runbook.directory / "not-a-directory"
+    store.write_text("")
+    runbook.play("execute", "-e", json.dumps({"chromadb_snapshot_dir": str(store)}), fails=True)
+    state = runbook.state()
+    assert state is not None
+    assert (state["status"], state.get("decision"), state.get("snapshot_id")) == ("open", None, None)
+    said = " ".join(runbook.play("rollback").stdout.split())
+    assert "wrote nothing to it: there is nothing to bring back" in said
+    assert contents_differences(later, runbook.target.contents()) == []
+    state = runbook.state()
+    assert state is not None
+    assert state["status"] == "rolled_back"
+    runbook.play("rollback", "-e", '{"rollback_snapshot_id": "latest"}')
+    runbook.target_is_as_before()
+
+
 def test_the_operator_wins(runbook: Runbook) -> None:
     said = runbook.directory / "operator"
     runbook.write_inventory(chromadb_operator_file=str(said))

@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The control node dies in the middle of the cutover: before the switch, and after it."""
+"""The control node dies in the middle of the cutover: before the switch, and after it. And the target's host is lost to it after the switch."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,7 @@ from .gateway import play
 if "LAB_DIR" not in os.environ:
     pytest.skip("needs the hosts of the lab", allow_module_level=True)
 
-from .stage import DISCARD, FREEZE_SECONDS, INVENTORY, VARIABLES, Playbook, Stage, Writer, install, poll
+from .stage import DISCARD, FREEZE_SECONDS, INVENTORY, TARGET_HOST, VARIABLES, Playbook, Stage, Writer, install, poll
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,3 +71,30 @@ def test_a_cutover_that_lost_its_control_node_after_the_switch_is_finished_and_l
         play("infrafabric.chromadb.rollback", *INVENTORY, variables={**VARIABLES, **DISCARD})
         stage.is_old(writer)
     assert contents_differences(stage.before, stage.target.contents()) == []
+
+
+def on_its_console(number: int, command: str) -> None:
+    """As on_host, without ssh."""
+    nspawn = Path(os.environ["LAB_DIR"], "h%d.pid" % number).read_text().strip()
+    init = Path("/proc/%s/task/%s/children" % (nspawn, nspawn)).read_text().split()[0]
+    subprocess.run(["nsenter", "--target", init, "--all", "sh", "-c", command], check=True, timeout=60)
+
+
+def test_a_target_that_serves_while_nobody_gets_to_its_host_is_kept() -> None:
+    stage = Stage()
+    with Writer(stage.written, "lost") as writer:
+        play("infrafabric.chromadb.execute", *INVENTORY)
+        cutover = Playbook("cutover", {"cutover_watch_seconds": 60})
+        poll(lambda: writer.side == "target" or not cutover.running, 300, "the gateway is switched")
+        assert cutover.running, cutover.output()
+        on_its_console(TARGET_HOST, "systemctl stop ssh && pkill -KILL sshd")
+        try:
+            assert cutover.wait() != 0
+        finally:
+            on_its_console(TARGET_HOST, "systemctl start ssh")
+        said = squeezed(cutover.output())
+        assert "The cutover failed after the switch, where target got lost. Nothing was taken back" in said, cutover.output()[-9000:]
+        assert "was taken back: the clients" not in said
+        assert (stage.gateway()["frozen"], stage.gateway()["switched"]) == (False, True)
+        play("infrafabric.chromadb.cutover", *INVENTORY, variables=VARIABLES)
+        stage.is_new(writer)

@@ -33,6 +33,7 @@ from ._files import disk_error, make_private_directory, write_all
 STORE_LOCK = ".lock"
 RUN_DIRECTORY = "/run/lock"
 MAX_LOCK_FILE = 64 << 10
+LOOPBACK = re.compile(r"^(https?://)(?:127\.0\.0\.1|\[::1\])(?=[:/ ]|$)")
 
 
 @dataclass
@@ -55,9 +56,10 @@ def store_lock(directory: str, operation: str, *, exclusive: bool = True) -> Any
 
 
 def server_lock(identity: str, operation: str, *, exclusive: bool = True) -> Any:
-    """A context manager that locks a server's database (`Endpoint.identity`) for the operations of this host."""
-    digest = hashlib.sha256(identity.encode("utf-8")).hexdigest()[:16]
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", identity)[:80].strip("_")
+    """A context manager that locks a server's database (`Endpoint.identity`) for the operations of this host, by whichever name this host calls itself."""
+    one_name = LOOPBACK.sub(r"\1localhost", identity)
+    digest = hashlib.sha256(one_name.encode("utf-8")).hexdigest()[:16]
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", one_name)[:80].strip("_")
     return _locked(os.path.join(lock_directory(), f"{readable}.{digest}"), f"The database {identity}", operation, exclusive)
 
 

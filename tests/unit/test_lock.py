@@ -194,3 +194,16 @@ def test_where_the_run_directory_cannot_be_written_the_temporary_one_serves(tmp_
     monkeypatch.setattr(_lock.tempfile, "gettempdir", lambda: str(tmp_path))
     assert try_lock(server_lock("http://192.0.2.1:8000 t/d", "rollback"))
     assert (tmp_path / f"infrafabric-chromadb-{os.geteuid()}").is_dir()
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "[::1]"])
+def test_this_host_is_one_host_by_any_name(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(_lock, "RUN_DIRECTORY", str(tmp_path))
+    holder = Holder(lambda: server_lock("http://localhost:8000 tenant/database", "migrate"))
+    try:
+        with pytest.raises(LockedError):
+            try_lock(server_lock(f"http://{name}:8000 tenant/database", "rollback"))
+        for other in (f"http://{name}:8001 tenant/database", f"http://{name}:8000 tenant/notes", "http://127.0.0.10:8000 tenant/database"):
+            assert try_lock(server_lock(other, "rollback"))
+    finally:
+        holder.end()

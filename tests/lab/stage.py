@@ -78,12 +78,12 @@ class Writer:
     It never writes an id twice, and goes on after an error: what was not acknowledged may be there or not.
     """
 
-    def __init__(self, collection: str, prefix: str, pause: float = 0.05) -> None:
+    def __init__(self, collection: str, prefix: str, pause: float = 0.05, url: str = GATEWAY) -> None:
         self.acknowledged: Dict[str, str] = {}
         self.refused = 0
         self.side = ""
         self._path = "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/upsert" % collection
-        self._prefix, self._pause = prefix, pause
+        self._prefix, self._pause, self._url = prefix, pause, url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
 
@@ -96,7 +96,7 @@ class Writer:
         self._thread.join(60)
 
     def _write(self) -> None:
-        host, port = GATEWAY.rsplit("/", 1)[1].split(":")
+        host, port = self._url.rsplit("/", 1)[1].split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=30)
         number = 0
         while not self._stop.wait(self._pause):

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files of several kinds are switched, validated and brought back byte for byte; the cutover waits while it is postponed; approvals are on record."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.playbooks.test_runbook import ENV_FILE, Runbook
+from tests.support.case import Case
+from tests.support.run_module import run_module
+
+COMPOSE = "services:\n  chat:\n    image: chat\n    environment:\n      - CHROMADB_URL=http://old.example.com:1 # one\n      - MODE=x\n"
+SETTINGS = "[vectors]\r\nserver = old.example.com:1;timeout=5\r\n; server of old times\r\n"
+DISCARD = json.dumps({"rollback_discard_new_writes": True})
+
+
+@pytest.fixture
+def runbook(case: Case, tmp_path: Path) -> Runbook:
+    return Runbook(case, tmp_path)
+
+
+class Files:
+    """An env file, a compose file, and one that only a pattern fits."""
+
+    def __init__(self, runbook: Runbook) -> None:
+        self.compose, self.settings = runbook.directory / "compose.yml", runbook.directory / "settings.ini"
+        self.before = {runbook.env_file: ENV_FILE, self.compose: COMPOSE.encode(), self.settings: SETTINGS.encode()}
+        for path in (self.compose, self.settings):
+            path.write_bytes(self.before[path])
+            path.chmod(0o604)
+        address = runbook.target.url.partition("://")[2]
+        self.address = address.encode()
+        self.wanted: list[dict[str, Any]] = [
+            {"path": str(runbook.env_file), "key": "CHROMADB_URL"},
+            {"path": str(self.compose), "key": "CHROMADB_URL", "validate": f"{sys.executable} -c 'import sys, yaml; yaml.safe_load(open(sys.argv[1]))' %s"},
+            {"path": str(self.settings), "regexp": r"^(server = )[^;\r]+", "replace": rf"\g<1>{address}"},
+        ]
+
+    def are_as_before(self) -> None:
+        assert {path: path.read_bytes() for path in self.before} == self.before
+        assert {path.stat().st_mode & 0o7777 for path in (self.compose, self.settings)} == {0o604}
+
+
+def test_files_of_any_kind_are_switched_when_nobody_postpones_it_any_more(runbook: Runbook) -> None:
+    files = Files(runbook)
+    runbook.play("execute")
+
+    # The last file's check fails, when the others have been switched already.
+    bad = [*files.wanted[:2], {**files.wanted[2], "validate": "false %s"}]
+    refused = runbook.play("cutover", "-e", json.dumps({"chromadb_client_files": bad}), fails=True)
+    assert "was taken back" in refused.stdout
+    files.are_as_before()
+
+    postpone, seen = runbook.directory / "postpone", []
+    postpone.touch()
+
+    def allow() -> None:
+        while not (runbook.state() or {}).get("cutover_begun"):
+            time.sleep(0.05)
+        # It has begun, and waits: nothing is switched while the file is there.
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            seen.append(files.address in files.compose.read_bytes())
+            time.sleep(0.1)
+        postpone.unlink()
+
+    allowing = threading.Thread(target=allow, daemon=True)
+    allowing.start()
+    switch = {"chromadb_client_files": files.wanted, "chromadb_postpone_file": str(postpone)}
+    runbook.play("cutover", "-e", json.dumps(switch))
+    allowing.join(1)
+    assert seen
+    assert not any(seen)
+    url = b"http://" + files.address
+    assert {path: path.read_bytes() for path in files.before} == {
+        path: content.replace(b"http://old.example.com:1", url).replace(b"old.example.com:1", files.address) for path, content in files.before.items()
+    }
+
+    audit = run_module("audit_info", {"directory": str(runbook.directory / "snapshot/the_target")})
+    approvals = [entry["details"]["approvals"] for entry in audit["entries"] if entry["action"] == "approval"]
+    assert {approval["role"] for approval in approvals[-1]} >= {"operations", "security", "engineering"}
+    assert len(approvals[-1]) == 5
+
+    runbook.play("rollback", "-e", DISCARD)
+    files.are_as_before()
+    runbook.target_is_as_before()

@@ -115,6 +115,11 @@ test-playbooks: setup ## The whole runbook as playbooks: go, no_go, a failed cut
 test-lab: setup ## Several hosts with systemd and ssh (needs root)
 	tests/lab/lab $(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
 
+.PHONY: test-lab-newest
+test-lab-newest: setup ## The installed archive on the newest ansible-core, from execute to rollback, between the hosts of the lab (needs root)
+	@newest=$$(.ci/newest-ansible); [ -n "$$newest" ] || { echo "No Python 3.12 or later found, which the newest ansible-core needs." >&2; exit 1; }; \
+	"$$newest/bin/ansible" --version | sed -n 1p; tests/lab/lab "$$newest/bin/python" -m pytest -p no:cacheprovider -s $(PYTEST_ARGS) tests/lab/test_installed_archive.py
+
 .PHONY: test-molecule
 test-molecule: setup-dev ## The Molecule scenarios, between the hosts of the lab (needs root)
 	cd extensions && export PATH="$(CURDIR)/$(BIN):$$PATH" && for scenario in runbook fleet; do ../tests/lab/lab molecule test --scenario-name $$scenario; done

@@ -78,6 +78,10 @@ from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._timeline imp
 PHASE_VARIABLE = "chromadb_runbook_phase"
 OUTCOME_FACT = "chromadb_runbook_outcome"
 COLLECTION = "infrafabric.chromadb."
+NO_HOST = (
+    "Nothing was done: the inventory has no host for this playbook. Name one with -i; those of this collection work on the groups "
+    "chromadb_source and chromadb_target."
+)
 MODULE_PHASES = ("snapshot", "migrate", "validate", "rollback")
 
 
@@ -154,6 +158,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     # What is printed
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
+        if not stats.processed:
+            # Ansible ends with 0 all the same.
+            self._display.warning(NO_HOST)
         phases = list(self._phases.values())
         if phases and "json" not in str(constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK")):
             inventory = inventory_name()

@@ -149,3 +149,10 @@ def test_a_redirect_takes_no_token_elsewhere(
     assert result["failure_class"] == "version", result["msg"]
     assert "redirect" in result["msg"]
     assert source_proxy.requests == []
+
+
+def test_plain_http_where_tls_is_asked_for(target: RawChroma) -> None:
+    result = run_module("server_info", {"url": target.endpoint["url"].replace("http://", "https://"), "token": TOKEN, "retries": 0}, fails=True)
+    assert result["failure_class"] == "tls"
+    assert "does not speak TLS" in result["msg"]
+    assert "Begin url with http://" in result["msg"]

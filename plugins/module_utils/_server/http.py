@@ -27,6 +27,8 @@ FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 BUSY_STATUS = (429, 502, 503, 504)
 SHOWN_CHARACTERS = 300
+# What OpenSSL, by its release, calls an answer that is no TLS.
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 
 class StatusError(OperationError):
@@ -96,6 +98,8 @@ class HttpClient:
             with response:
                 content = _read(response, url)
         except requests.exceptions.SSLError as error:
+            if any(name in str(error) for name in NO_TLS):
+                raise TlsError(f"{self.endpoint.url} does not speak TLS on that port. Begin url with http://, or give the port that does.") from None
             raise TlsError(
                 f"{self.endpoint.url}: the TLS connection is not trusted: {_reason(error)}. Give ca_path, or correct the host name in url."
             ) from None

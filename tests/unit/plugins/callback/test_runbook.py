@@ -56,6 +56,7 @@ class Run:
         self.callback = runbook.CallbackModule(display=self.screen)
         monkeypatch.setattr(self.callback, "get_option", {"state_file": str(state_file)}.get)
         self._uuids = itertools.count()
+        self._hosts: dict[str, int] = {}
 
     def play(self, **variables: Any) -> None:
         self.callback.v2_playbook_on_play_start(SimpleNamespace(get_vars=lambda: variables))
@@ -63,6 +64,7 @@ class Run:
     def task(
         self, action: str, seconds: float = 1.0, phase: Optional[str] = None, event: str = "ok", host: str = "h1", check: bool = False, **result: Any
     ) -> None:
+        self._hosts[host] = 1
         variables = {} if phase is None else {PHASE: phase}
         task = SimpleNamespace(action=action, _uuid=str(next(self._uuids)), get_vars=lambda: variables, check_mode=check)
         self.callback.v2_runner_on_start(SimpleNamespace(get_name=lambda: host), task)
@@ -70,7 +72,7 @@ class Run:
         getattr(self.callback, f"v2_runner_on_{event}")(SimpleNamespace(host=SimpleNamespace(get_name=lambda: host), task=task, result=result))
 
     def end(self) -> str:
-        self.callback.v2_playbook_on_stats(None)
+        self.callback.v2_playbook_on_stats(SimpleNamespace(processed=self._hosts))
         return self.screen.text
 
     def phases(self) -> dict[str, float]:
@@ -213,6 +215,11 @@ def test_each_playbook_begins_anew(run: Run) -> None:
     run.play()
     run.task(MIGRATE)
     assert "decision" not in run.end()
+
+
+def test_playbook_without_a_host_is_a_warning(run: Run) -> None:
+    run.play()
+    assert run.end().startswith("warning: Nothing was done")
 
 
 PLAY = [{

@@ -1,0 +1,53 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Mistakes in and with the inventory: a playbook says so before it does anything."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tests.support.chroma_server import free_port
+from tests.support.run_module import ansible_playbook
+
+
+def write_inventory(directory: Path, source_url: str, target_url: str, **more: str) -> str:
+    path = directory / "inventory.json"
+    variables = {
+        "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "chromadb_source_url": source_url, "chromadb_target_url": target_url,
+        **{f"chromadb_{kind}_dir": str(directory / kind) for kind in ("snapshot", "state", "report")}, **more,
+    }  # fmt: skip
+    groups = {"chromadb_source": {"hosts": {"old": {}}}, "chromadb_target": {"hosts": {"new": {}}}}
+    path.write_text(json.dumps({"all": {"vars": variables, "children": groups}}))
+    return str(path)
+
+
+def test_target_that_is_the_source_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = ansible_playbook("infrafabric.chromadb.execute", "-i", write_inventory(tmp_path, url, url + "/"))
+    assert done.returncode == 2, done.stdout
+    assert "name the same database" in " ".join(done.stdout.split()), done.stdout
+    assert "does not answer" not in done.stdout
+    assert not (tmp_path / "snapshot").exists()
+
+
+def test_another_database_of_the_same_server_is_another_target(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    inventory = write_inventory(tmp_path, url, url, chromadb_target_database="other", chromadb_target_retries="0", chromadb_source_retries="0")
+    done = ansible_playbook("infrafabric.chromadb.execute", "-i", inventory)
+    assert "does not answer" in done.stdout, done.stdout
+    assert "name the same database" not in done.stdout
+
+
+def test_inventory_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
+    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", str(tmp_path / "misspelled.yml"))
+    assert done.returncode != 0, done.stdout
+    assert "misspelled.yml" in done.stderr, done.stderr
+
+
+def test_inventory_without_the_groups_is_pointed_out() -> None:
+    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", "somebody,")
+    assert "Nothing was done: the inventory has no host for this playbook." in " ".join(done.stderr.split()), done.stdout + done.stderr

@@ -105,7 +105,7 @@ def test_there_are_files_to_look_at() -> None:
 
 @pytest.mark.parametrize(("path", "source"), [
     ("module_utils/_server/http.py", "from .._records import compare"),
-    ("module_utils/_server/http.py", "def later():\n    from .._records.compare import compare_records"),
+    ("module_utils/_server/http.py", "def later():\n    from .._records.compare import compare_batch"),
     ("module_utils/_records/compare.py", "from .._operations.outcome import Outcome"),
     ("module_utils/_records/compare.py", f"import {COLLECTION}.module_utils._archive.store"),
     ("module_utils/_archive/store.py", "from .._schema import fields"),

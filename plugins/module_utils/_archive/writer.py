@@ -60,11 +60,6 @@ class ArchiveWriter:
         self._worker = _Worker()
         self._put(FORMAT_ENTRY, format_content)
 
-    @property
-    def compressed_bytes(self) -> int:
-        """What the archive has by now."""
-        return 0 if self._container is None else self._container.bytes
-
     def __enter__(self) -> ArchiveWriter:
         return self
 

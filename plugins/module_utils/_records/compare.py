@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, Sequence
 from .._libraries import np
 from .id_sets import IdSets
 from .record_batch import Metadata, RecordBatch
-from .record_set import FetchableRecordSet, RecordSet
+from .record_set import FetchableRecordSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,12 +164,6 @@ class Counterpart:
         self._ids.load("listed", pages)
         missing = next(self._ids.only_in("expected", "listed", SAMPLE_IDS), [])
         return missing, next(self._ids.only_in("listed", "expected", SAMPLE_IDS), [])
-
-
-def compare_records(expected: RecordSet, counterpart: Counterpart) -> Iterator[ComparedBatch]:
-    """Walk through `expected` and hold each record against the other side."""
-    for batch in expected.batches():
-        yield counterpart.compare(batch)
 
 
 def compare_batch(expected: RecordBatch, actual: RecordBatch, space: str) -> ComparedBatch:

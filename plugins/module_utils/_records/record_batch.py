@@ -46,10 +46,6 @@ class RecordBatch:
         """Numbers in a vector; 0 where the batch has none."""
         return int(self.embeddings.shape[1])
 
-    @property
-    def all_embedded(self) -> bool:
-        return self.embedded is None or bool(self.embedded.all())
-
     def weight(self, row: int) -> int:
         """About the bytes of a record."""
         metadata = self.metadatas[row]

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 PASSED, WARNING, FAILED, NOT_RUN, NOT_APPLICABLE = "passed", "warning", "failed", "not_run", "not_applicable"
-STATUSES = (PASSED, WARNING, FAILED, NOT_RUN, NOT_APPLICABLE)
 
 COUNTS, EMBEDDINGS, METADATA_COMPLETENESS = "counts", "embeddings", "metadata_completeness"
 SEMANTIC_EQUIVALENCE, DISTRIBUTION, DUPLICATES = "semantic_equivalence", "distribution", "duplicates"

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a server, or something in front of it, answers to one request, and the kind of failure that it is."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import (
+    AuthError,
+    IntegrityError,
+    LockedError,
+    OperationError,
+    TimeoutExceededError,
+    UnreachableError,
+    VersionError,
+)
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import HttpClient, StatusError, new_session
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.stopped import require_stopped
+from tests.support.scripted_server import Reply, ScriptedServer, Turns
+
+BUSY_AT_ONCE = {"Retry-After": "0"}
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as running:
+        yield running
+
+
+def call(server: ScriptedServer, reply: Any, write: bool = False, **options: Any) -> Any:
+    server.answers["POST", "/x"] = reply
+    client = HttpClient(Endpoint(server.url, **{"retries": 0, **options}))
+    try:
+        return client.call("POST", "/x", {"a": 1}, write=write)
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "write", "kind", "words"),
+    [
+        (Reply(307, b"", {"Location": "http://192.0.2.1/"}), False, VersionError, "with a redirect, which is not followed"),
+        (Reply(401, {"detail": "Unauthorized"}), False, AuthError, "answered 401 .*Unauthorized. Check token"),
+        (Reply(403, {"error": "AuthError", "message": "Forbidden"}), True, AuthError, "Forbidden. Check token"),
+        (Reply(403, {"error": "ReadOnly", "message": "frozen."}), True, LockedError, "held read-only: ReadOnly: frozen. Wait"),
+        (Reply(403, {"error": "ReadOnly", "message": "frozen."}), False, AuthError, "answered 403"),
+        (Reply(429, {"message": "too many"}, BUSY_AT_ONCE), True, LockedError, "takes no writes"),
+        (Reply(429, {"message": "too many"}, BUSY_AT_ONCE), False, UnreachableError, "stays busy"),
+        (Reply(503, b"<html>away</html>", BUSY_AT_ONCE), True, UnreachableError, "<html>away</html>. The server stays busy"),
+        (Reply(500, b""), False, StatusError, "answered 500 to POST /x: no explanation"),
+        (Reply(500, ["a list"]), False, StatusError, "a list"),
+        (Reply(500, {"error": "one\n  line. "}), False, StatusError, "/x: one line$"),
+        (Reply(200, b"{"), False, IntegrityError, "no readable JSON"),
+        (Reply(200, b"[" * 100_000), False, IntegrityError, "no readable JSON"),
+        (Reply(200, b"x", {"Content-Encoding": "gzip"}), False, IntegrityError, "the answer is compressed"),
+    ],
+)
+def test_answers_that_are_failures(server: ScriptedServer, reply: Reply, write: bool, kind: type[OperationError], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        call(server, reply, write)
+    assert len(server.requests) == 1
+
+
+def test_an_empty_answer_is_none(server: ScriptedServer) -> None:
+    assert call(server, Reply(200, b"")) is None
+
+
+def test_a_busy_server_is_asked_again_and_a_failing_one_is_not(server: ScriptedServer) -> None:
+    assert call(server, Turns([Reply(503, {}, BUSY_AT_ONCE), Reply(429, {}, BUSY_AT_ONCE), {"done": True}]), write=True, retries=2) == {"done": True}
+    assert len(server.requests) == 3
+    with pytest.raises(StatusError):
+        call(server, Reply(500, {}), retries=2)
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "header", "value"),
+    [
+        ({"token": "hush-hush"}, "Authorization", "Bearer hush-hush"),
+        ({"token": "hush-hush", "token_header": "x-chroma-token"}, "X-Chroma-Token", "hush-hush"),
+        ({"username": "admin", "password": "hush"}, "Authorization", "Basic YWRtaW46aHVzaA=="),
+        ({"headers": {"X-Key": "hush-hush"}}, "X-Key", "hush-hush"),
+    ],
+)
+def test_a_secret_is_sent_and_is_taken_out_of_what_the_server_repeats(server: ScriptedServer, options: dict[str, Any], header: str, value: str) -> None:
+    with pytest.raises(AuthError) as caught:
+        call(server, Reply(401, {"detail": f"who is {value}?"}), **options)
+    assert server.requests[0].headers[header] == value
+    assert "who is" in caught.value.message
+    assert "hush" not in caught.value.message
+    assert "YWRtaW46aHVzaA==" not in caught.value.message
+
+
+def test_certificates_of_the_endpoint_are_those_of_the_connection(tmp_path: Path) -> None:
+    pair = new_session(Endpoint("https://localhost", ca_path="ca.pem", client_cert="c.pem", client_key="k.pem"))
+    assert (pair.verify, pair.cert) == ("ca.pem", ("c.pem", "k.pem"))
+    joint = new_session(Endpoint("https://localhost", ca_path="ca.pem", validate_certs=False, client_cert="both.pem"))
+    assert (joint.verify, joint.cert) == (False, "both.pem")
+
+
+def test_nobody_listens_and_somebody_never_answers() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = "http://127.0.0.1:%d" % listener.getsockname()[1]
+        with pytest.raises(UnreachableError, match=r"does not answer: .*refused"):
+            HttpClient(Endpoint(url, retries=0)).call("GET", "/x")
+        require_stopped(Endpoint(url))
+        listener.listen()
+        with pytest.raises(TimeoutExceededError, match=r"took longer than 0\.1 s to answer GET /x"):
+            HttpClient(Endpoint(url, retries=0, timeout=0.1)).call("GET", "/x")
+        with pytest.raises(LockedError, match="the server runs"):
+            require_stopped(Endpoint(url, timeout=0.1))
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_a_connection_that_breaks_is_no_answer(sent: bytes) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _address = listener.accept()
+            connection.recv(65536)
+            connection.sendall(sent)
+            connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(UnreachableError):
+            HttpClient(Endpoint("http://127.0.0.1:%d" % listener.getsockname()[1], retries=0)).call("GET", "/x")
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answers", "stopped"),
+    [
+        ({}, True),
+        ({"v2": Reply(502, {"error": "no backend"}), "v1": Reply(502, {})}, True),
+        ({"v2": Reply(200, b"hello"), "v1": Reply(302, b"")}, True),
+        ({"v2": {"nanosecond heartbeat": 1}}, False),
+        ({"v1": {"nanosecond heartbeat": 1}}, False),
+        ({"v2": Reply(401, {})}, False),
+    ],
+)
+def test_whether_a_server_is_stopped(server: ScriptedServer, answers: dict[str, Any], stopped: bool) -> None:
+    """A proxy that says that its server is away is no server, and neither is another program."""
+    for version, answer in answers.items():
+        server.answers["GET", f"/api/{version}/heartbeat"] = answer
+    if stopped:
+        require_stopped(Endpoint(server.url))
+    else:
+        with pytest.raises(LockedError, match="Stop it first"):
+            require_stopped(Endpoint(server.url))

@@ -122,7 +122,7 @@ test-lab-newest: setup ## The installed archive on the newest ansible-core, from
 
 .PHONY: test-molecule
 test-molecule: setup-dev ## The Molecule scenarios, between the hosts of the lab (needs root)
-	cd extensions && export PATH="$(CURDIR)/$(BIN):$$PATH" && for scenario in runbook fleet; do ../tests/lab/lab molecule test --scenario-name $$scenario; done
+	cd extensions && export PATH="$(CURDIR)/$(BIN):$$PATH" && for scenario in runbook fleet; do ../tests/lab/lab molecule test --scenario-name $$scenario || exit; done
 
 .PHONY: test-fault
 test-fault: setup ## Kills at every step, full disks, broken networks, hostile servers, histories (PYTEST_ARGS="--points 4 --seed 7" for some)

@@ -220,12 +220,13 @@ def _aged(store: Path, snapshot_id: str, new_id: str) -> None:
     """A copy of a snapshot under an old id."""
     import importlib
 
-    manifest = importlib.import_module("ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest")
+    archive = "ansible_collections.infrafabric.chromadb.plugins.module_utils._archive"
+    manifest, new_manifest = (importlib.import_module("%s.%s" % (archive, name)) for name in ("manifest", "new_manifest"))
     values = dict(manifest.load_manifest(_opened(store), snapshot_id).values)
     moment = "%s-%s-%sT00:00:00+00:00" % (new_id[9:13], new_id[13:15], new_id[15:17])
     values.update(snapshot_id=new_id, timestamp=moment, name="old")
     path = store / "manifests" / (new_id + ".json")
-    path.write_bytes(manifest.render_manifest(manifest.seal(values).values))
+    path.write_bytes(manifest.render_manifest(new_manifest.seal(values).values))
     path.chmod(0o600)
     shutil.copy(store / "snapshots" / (snapshot_id + ".tar.gz"), store / "snapshots" / (new_id + ".tar.gz"))
 

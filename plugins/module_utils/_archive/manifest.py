@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Callable
 
@@ -22,15 +22,13 @@ from .._files import read_regular_file
 from .._libraries import fastjsonschema
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.digest import canonical_json
-from .container import GZIP_HEADER, Entry
-from .encoding import encode_line
+from .container import Entry
 from .manifest_schema import MANIFEST_SCHEMA
 from .store import SnapshotStore
 from .tree import Tree, tree_from_dict
 
 FORMAT_VERSION = 1
 FORMAT_NAME = "infrafabric.chromadb snapshot"
-FORMAT_ENTRY = "format.json"
 RECORDS, FILES = "records", "files"
 MAX_MANIFEST = 256 << 20
 NAMED_IDS = 10
@@ -201,16 +199,6 @@ def render_manifest(values: Mapping[str, Any]) -> bytes:
     return text + b"\n"
 
 
-def seal(values: dict[str, Any]) -> Manifest:
-    """Add the manifest's own hash and check the whole; IntegrityError if it is not what a reader will accept."""
-    values = {**values, "manifest_sha256": own_sha256(values)}
-    manifest = parse_manifest(render_manifest(values), values["snapshot_id"])
-    problems = layout_problems(manifest)
-    if problems:
-        raise IntegrityError(f"The manifest of {manifest.snapshot_id} would be wrong: {' '.join(problems)}")
-    return manifest
-
-
 def load_manifest(store: SnapshotStore, snapshot_id: str) -> Manifest:
     """The manifest of a snapshot. UsageError when there is none, IntegrityError when it is not what was written."""
     path = store.manifest_path(snapshot_id)
@@ -273,97 +261,6 @@ def _validator() -> Callable[[Any], Any]:
     return validate
 
 
-def format_content() -> bytes:
-    """The first entry of every archive: what this is, for somebody who has lost the manifest."""
-    return encode_line({"format": FORMAT_NAME, "format_version": FORMAT_VERSION})
-
-
-def spec_content(spec: CollectionSpec) -> bytes:
-    """The first entry of every collection."""
-    return encode_line(spec.as_dict())
-
-
-def part_name(position: int, part: int) -> str:
-    """The entry of a part of a file: what the file is called is in the manifest, so that no name in an archive becomes a path."""
-    return f"f{position:04d}/part_{part:06d}.bin"
-
-
-def expected_names(manifest: Manifest) -> list[str]:
-    """The entries that the archive must hold, in order, and no others."""
-    names = [FORMAT_ENTRY]
-    if manifest.method == FILES:
-        names += [part_name(position, part) for position, file in enumerate(manifest.tree.files, start=1) for part in range(file.parts)]
-    for name in manifest.names():
-        collection = manifest.collection(name)
-        directory = collection["directory"]
-        names.append(f"{directory}/collection.json")
-        for batch in collection["batches"]:
-            names += [f"{directory}/{batch}.jsonl", f"{directory}/{batch}.npy"]
-        names += [f"{directory}/{part}.jsonl" for part in collection["deleted"]]
-    return names
-
-
-def layout_problems(manifest: Manifest) -> list[str]:
-    """Where the manifest's figures contradict each other, in sentences."""
-    values, collections = manifest.values, manifest.values["collections"]
-    problems = []
-    if (manifest.method == FILES) != ("tree" in values):
-        return [f"It is said to hold {manifest.method}, and does not."]
-    entries = manifest.entries
-    rows = {entry.name: entry.rows for entry in entries}
-    if [entry.name for entry in entries] != expected_names(manifest):
-        problems.append("Its entries are not those of its collections.")
-    offset = len(GZIP_HEADER)
-    for entry in entries:
-        if entry.offset != offset:
-            problems.append(f"The entry {entry.name} does not follow the one before.")
-        offset = entry.offset + entry.compressed_size
-    if offset >= manifest.plain_bytes:
-        problems.append("Its entries reach beyond the archive.")
-    for position, name in enumerate(manifest.names(), start=1):
-        collection = collections[name]
-        directory = collection["directory"]
-        texts = [rows.get(f"{directory}/{batch}.jsonl") for batch in collection["batches"]]
-        vectors = [rows.get(f"{directory}/{batch}.npy") for batch in collection["batches"]]
-        deleted = [rows.get(f"{directory}/{part}.jsonl") for part in collection["deleted"]]
-        if directory != f"c{position:04d}" or collection["spec"]["name"] != name:
-            problems.append(f"The collection {name!r} is not in the place of its own.")
-        if texts != vectors or None in texts or sum(filter(None, texts)) != collection["stored_documents"]:
-            problems.append(f"The rows of the collection {name!r} do not add up.")
-        if None in deleted or sum(filter(None, deleted)) != collection["deleted_documents"]:
-            problems.append(f"The deleted ids of the collection {name!r} do not add up.")
-        if values["base"] is None and (collection["total_documents"] != collection["stored_documents"] or deleted):
-            problems.append(f"The collection {name!r} stores a part only, but the snapshot has no base.")
-        if values["batch_metadata"].get(name) != collection["batches"]:
-            problems.append(f"batch_metadata is wrong for the collection {name!r}.")
-    content = sum(entry.size for entry in entries)
-    if manifest.method == FILES and not problems:
-        problems += _tree_problems(manifest)
-    databases = [database["collections"] for database in values["tree"]["databases"]] if manifest.method == FILES else []
-    figures = {
-        "total_chunks": sum(collection["total_documents"] for collection in collections.values()) + sum(sum(found.values()) for found in databases),
-        "total_collections": len(collections) + sum(map(len, databases)),
-        "content_bytes": content,
-        "snapshot_size_mb": size_mb(values["archive_bytes"]),
-        "compression_ratio": reduction(values["archive_bytes"], content),
-        "chromadb_url": values["server"]["url"],
-    }
-    problems += [f"{key} is {values[key]}, not {figure}." for key, figure in figures.items() if values[key] != figure]
-    if set(values["batch_metadata"]) != set(collections):
-        problems.append("batch_metadata does not name its collections.")
-    return problems
-
-
-def _tree_problems(manifest: Manifest) -> list[str]:
-    problems = []
-    if manifest.values["collections"] or manifest.values["base"] is not None:
-        problems.append("A snapshot of files holds no collections of its own, and has no base.")
-    for file, parts in zip(manifest.tree.files, manifest.part_entries()):
-        if sum(entry.size for entry in parts) != file.size:
-            problems.append(f"The parts of the file {file.path!r} do not add up.")
-    return problems
-
-
 def size_mb(archive_bytes: int) -> float:
     return round(archive_bytes / 1e6, 3)
 
@@ -371,61 +268,6 @@ def size_mb(archive_bytes: int) -> float:
 def reduction(archive_bytes: int, content_bytes: int) -> float:
     """By how many percent the archive is smaller than its content; never below 0."""
     return max(0.0, round(100 * (1 - archive_bytes / content_bytes), 2)) if content_bytes else 0.0
-
-
-def build_values(
-    *,
-    snapshot_id: str,
-    name: str | None,
-    started: datetime,
-    finished: datetime,
-    verified: bool,
-    server: ServerIdentity,
-    api: str,
-    version: str | None,
-    consistency: Consistency,
-    base: Manifest | None,
-    collections: Mapping[str, Mapping[str, Any]],
-    entries: list[Entry],
-    archive_bytes: int,
-    checksum: str,
-    retention_days: int,
-    tree: Mapping[str, Any] | None = None,
-    encryption: Mapping[str, Any] | None = None,
-    selected: bool = False,
-) -> dict[str, Any]:
-    """Every field of a manifest but its own hash."""
-    content = sum(entry.size for entry in entries)
-    databases = [database["collections"] for database in tree["databases"]] if tree else []
-    return {
-        "format_version": FORMAT_VERSION,
-        "snapshot_id": snapshot_id,
-        "name": name,
-        "timestamp": moment_text(started),
-        "finished": moment_text(finished),
-        "status": "verified" if verified else "created",
-        "error_message": None,
-        "method": RECORDS if tree is None else FILES,
-        "chromadb_url": server.url,
-        "chromadb_version": version if version and re.fullmatch(r"\d+(\.\d+)*", version, re.ASCII) else None,
-        "server": {"url": server.url, "tenant": server.tenant, "database": server.database, "api": api, "version": version},
-        "consistency": consistency.as_dict(),
-        "base": None if base is None else {"snapshot_id": base.snapshot_id, "manifest_sha256": base.sha256},
-        "total_chunks": sum(collection["total_documents"] for collection in collections.values()) + sum(sum(found.values()) for found in databases),
-        "total_collections": len(collections) + sum(map(len, databases)),
-        "archive_bytes": archive_bytes,
-        "content_bytes": content,
-        "snapshot_size_mb": size_mb(archive_bytes),
-        "compression_ratio": reduction(archive_bytes, content),
-        "checksum_sha256": checksum,
-        "retention_until": moment_text(started + timedelta(days=retention_days)),
-        "collections": dict(collections),
-        "batch_metadata": {key: collection["batches"] for key, collection in collections.items()},
-        **({"selected": True} if selected else {}),
-        **({} if tree is None else {"tree": dict(tree)}),
-        **({} if encryption is None else {"encryption": dict(encryption)}),
-        "entries": [entry.as_dict() for entry in entries],
-    }
 
 
 def moment_text(moment: datetime) -> str:

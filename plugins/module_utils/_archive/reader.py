@@ -21,7 +21,8 @@ from .._records.record_batch import RecordBatch, concatenate, empty_batch
 from .container import ContainerReader, Entry
 from .encoding import decode_batch, decode_ids, decode_texts
 from .encrypted import open_container
-from .manifest import Manifest, layout_problems, load_manifest
+from .layout import layout_problems
+from .manifest import Manifest, load_manifest
 from .store import SnapshotStore, open_store
 
 MAX_CHAIN = 1000

@@ -18,7 +18,9 @@ from typing import Callable
 from .._errors import DriftError
 from .._files import disk_error, disk_errors
 from .encrypted import new_container
-from .manifest import FORMAT_ENTRY, Consistency, Manifest, ServerIdentity, build_values, format_content, part_name, seal
+from .layout import FORMAT_ENTRY, format_content, part_name
+from .manifest import Consistency, Manifest, ServerIdentity
+from .new_manifest import build_values, seal
 from .publish import publish
 from .server_directory import directory_contents
 from .store import SnapshotStore

@@ -20,7 +20,8 @@ from .._records.id_sets import IdSets
 from .container import GZIP_HEADER, ContainerReader, Entry
 from .encrypted import stored_sha256_is_right
 from .hostile import hostile_problems
-from .manifest import FORMAT_ENTRY, Manifest, format_content, layout_problems, load_manifest, spec_content
+from .layout import FORMAT_ENTRY, format_content, layout_problems, spec_content
+from .manifest import Manifest, load_manifest
 from .reader import Layer, Snapshot, SnapshotRecordSet, known_chain, open_layers
 from .store import MANIFEST_SUFFIX, SNAPSHOT_ID, SnapshotStore, archive_id, list_folder, open_store, partial_files, snapshot_ids
 from .tree import unsafe_paths

@@ -25,7 +25,9 @@ from .._records.record_batch import RecordBatch, concatenate
 from .container import TEXT_LEVEL, VECTOR_LEVEL, ContainerWriter
 from .encoding import encode_ids, encode_texts, encode_vectors
 from .encrypted import new_container
-from .manifest import FORMAT_ENTRY, Consistency, Manifest, ServerIdentity, build_values, format_content, seal, spec_content
+from .layout import FORMAT_ENTRY, format_content, spec_content
+from .manifest import Consistency, Manifest, ServerIdentity
+from .new_manifest import build_values, seal
 from .publish import publish
 from .reader import load_chain
 from .store import SnapshotStore, snapshot_name

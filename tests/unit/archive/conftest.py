@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import Manifest, ServerIdentity, load_manifest, own_sha256, render_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import new_snapshot_id, open_store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import verify_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.writer import ArchiveWriter
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.collection_spec import CollectionSpec
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.digest import CollectionDigest
@@ -130,3 +131,25 @@ def rewrite_manifest(store):
         return Manifest(values)
 
     return rewrite
+
+
+@pytest.fixture
+def snapshot(store, write):
+    """A small snapshot: its id, the paths of archive and manifest, and their bytes."""
+    manifest = write({"c": [make_records(5)], "d": [make_records(2, start=10, dimension=2)]})
+    paths = store.archive_path(manifest.snapshot_id), store.manifest_path(manifest.snapshot_id)
+    return manifest.snapshot_id, [(path, get(path)) for path in paths]
+
+
+def get(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def put(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def problems_of(store, snapshot_id, level="full"):
+    return verify_snapshot(store, snapshot_id, level)

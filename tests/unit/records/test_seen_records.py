@@ -1,0 +1,93 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The notes of a pass excuse what was written since, and nothing once they cannot be relied on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.record_batch import RecordBatch
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.seen_records import SeenRecords, seen_records_path
+
+
+def batch(*ids: str, text: str = "text") -> RecordBatch:
+    count = len(ids)
+    return RecordBatch(list(ids), np.ones((count, 2), dtype="<f4"), [text] * count, [None] * count, [{"n": 1}] * count, None)
+
+
+def noted(path: Path, *ids: str, everything: bool = True, complete: bool = True) -> None:
+    notes = SeenRecords.begin(str(path))
+    notes.note("things", batch(*ids), "l2")
+    if complete:
+        notes.complete(everything)
+    notes.close()
+
+
+def last(path: Path) -> SeenRecords:
+    notes = SeenRecords.of_last_pass(str(path))
+    assert notes is not None
+    return notes
+
+
+def test_a_record_that_differs_from_its_note_was_written_since(tmp_path: Path) -> None:
+    noted(tmp_path / "seen", "a", "b")
+    notes = last(tmp_path / "seen")
+    assert notes.rows_written_since("things", batch("a", "b", "new"), [0, 1, 2], "l2") == [2]
+    assert notes.rows_written_since("things", batch("a", text="other"), [0], "l2") == [0]
+    assert notes.rows_written_since("other", batch("a"), [0], "l2") == [0]
+    assert notes.seen("things", ["a", "new"]) == {"a"}
+
+
+def test_only_a_pass_that_ended_and_saw_everything_counts(tmp_path: Path) -> None:
+    path = tmp_path / "seen"
+    assert SeenRecords.of_last_pass(str(path)) is None
+    noted(path, "a", complete=False)
+    assert SeenRecords.of_last_pass(str(path)) is None
+    noted(path, "a", everything=False)
+    assert SeenRecords.of_last_pass(str(path)) is None
+    noted(path, "a", "b")
+    noted(path, "c", everything=False)
+    assert last(path).seen("things", ["a", "b", "c"]) == {"a", "b", "c"}
+    noted(path, "c")
+    assert last(path).seen("things", ["a", "b", "c"]) == {"c"}
+
+
+def test_notes_that_cannot_be_read_excuse_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "seen"
+    noted(path, "a")
+    notes = last(path)
+    path.write_bytes(b"this is no database, and longer than the header of one " * 200)
+    notes.close()
+    assert SeenRecords.of_last_pass(str(path)) is None
+    notes = SeenRecords.begin(str(path))
+    notes.close()
+    # Asked of notes that are closed, or that a new pass has taken away.
+    broken = SeenRecords.begin(str(tmp_path / "other"))
+    broken._database.execute("DROP TABLE records")
+    assert broken.seen("things", ["a"]) == set()
+    assert broken.rows_written_since("things", batch("a"), [0], "l2") == []
+    broken.close()
+
+
+def test_notes_that_a_crash_left_unreadable_are_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "seen"
+    path.write_bytes(b"torn" * 2000)
+    noted(path, "a")
+    assert last(path).seen("things", ["a"]) == {"a"}
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="missing/seen cannot be written"):
+        SeenRecords.begin(str(tmp_path / "missing" / "seen"))
+
+
+def test_each_migration_has_notes_of_its_own() -> None:
+    paths = {seen_records_path("/state", source, target, rules) for source in ("a", "b") for target in ("c", "d") for rules in ("e", "f")}
+    assert len(paths) == 8
+    assert all(path.startswith("/state/seen_") for path in paths)

@@ -109,7 +109,7 @@ def inject(injector: Injector) -> None:
         return int(real["write"](descriptor, data))
 
     os.fsync, os.rename, os.replace, os.unlink = fsync, moved("rename"), moved("replace"), unlink  # type: ignore[assignment]
-    os.mkdir, os.write = mkdir, write  # type: ignore[assignment]
+    os.mkdir, os.write = mkdir, write
     real_send = socket.socket.sendall
 
     def sendall(self: socket.socket, data: Any, *flags: Any) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 
@@ -181,14 +182,13 @@ class LiveCollection:
                 f"Collection {self.name!r} on {self.server.endpoint.url} does not give one vector for each of its {len(answer['ids'])} records.",
                 collection=self.name,
             )
-        seen: set[str] = set()
-        twice = [record_id for record_id in answer["ids"] if record_id in seen or seen.add(record_id)]  # type: ignore[func-returns-value]
+        twice = [record_id for record_id, times in Counter(answer["ids"]).items() if times > 1]
         if twice:
             raise DuplicateIdsError(
                 f"Collection {self.name!r} on {self.server.endpoint.url} holds the id {twice[0]!r} more than once; only one record of an id can be kept. "
                 "Delete or rename the others there first.",
                 collection=self.name,
-                ids=list(dict.fromkeys(twice))[:SAMPLE_IDS],
+                ids=twice[:SAMPLE_IDS],
             )
         self._throttle.wait(len(answer["ids"]))
         return self._decoded(answer, vectors=vectors)

@@ -90,6 +90,13 @@ def read(of: LiveCollection) -> list[str]:
 # Chroma 0.3, which is read whole
 
 
+def whole(ids: list[str], vectors: int) -> Rowed:
+    """Answers with these rows, whatever is asked."""
+    rows = Rowed({})
+    rows.before = lambda number, body: {"ids": ids, "embeddings": [[1, 2]] * vectors, "documents": [None] * len(ids), "metadatas": [None] * len(ids)}
+    return rows
+
+
 def test_all_of_0_3_comes_by_one_request_and_in_parts(script: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "READ_AT_ONCE", 2)
     rows = Rowed(some(5))
@@ -103,10 +110,7 @@ def test_all_of_0_3_comes_by_one_request_and_in_parts(script: ScriptedServer, mo
 
 
 def test_an_id_that_0_3_holds_twice_is_named(script: ScriptedServer) -> None:
-    rows = Rowed({})
-    twice = ["a", "b", "a", "a"]
-    rows.before = lambda number, body: {"ids": twice, "embeddings": [[1, 2]] * 4, "documents": [None] * 4, "metadatas": [None] * 4}
-    held = collection(script, rows, CHROMA_0_3)
+    held = collection(script, whole(["a", "b", "a", "a"], vectors=4), CHROMA_0_3)
     with pytest.raises(DuplicateIdsError, match="holds the id 'a' more than once") as caught:
         read(held)
     assert caught.value.details["ids"] == ["a"]
@@ -116,10 +120,8 @@ def test_an_id_that_0_3_holds_twice_is_named(script: ScriptedServer) -> None:
 
 
 def test_0_3_that_lacks_vectors_is_refused(script: ScriptedServer) -> None:
-    rows = Rowed({})
-    rows.before = lambda number, body: {"ids": ["a", "b"], "embeddings": [[1, 2]], "documents": [None] * 2, "metadatas": [None] * 2}
     with pytest.raises(IntegrityError, match="does not give one vector for each of its 2 records"):
-        read(collection(script, rows, CHROMA_0_3))
+        read(collection(script, whole(["a", "b"], vectors=1), CHROMA_0_3))
 
 
 def test_the_record_that_0_3_cannot_read_is_found_by_halves(script: ScriptedServer) -> None:

@@ -218,6 +218,28 @@ def test_a_server_with_a_scorecard_of_its_own_is_left_alone(tmp_path: Path) -> N
     assert config.read_text() == "port: 8000\nscorecard_enabled: true\n"
 
 
+def test_a_thaw_whose_restart_failed_is_made_up_for(tmp_path: Path) -> None:
+    """The file is clean by then, and the server still refuses: it reads its configuration when it starts."""
+    config, restarts, broken = tmp_path / "config.yaml", tmp_path / "restarts", tmp_path / "broken"
+    config.write_text("port: 8000\n")
+    script = f"test ! -e {broken} && echo once >> {restarts}"
+    command = FreezeCommand(tmp_path / "state", "--config-file", str(config), "--restart-command", json.dumps(["sh", "-c", script]))
+    try:
+        command("freeze", "--seconds", "300")
+        broken.touch()
+        assert "failed" in command("thaw", fails=True)["error"]
+        assert config.read_text() == "port: 8000\n"
+        assert command("status")["thaw_pending"] is True
+        assert "failed" in command("thaw", fails=True)["error"]
+        broken.unlink()
+        assert command("thaw")["changed"] is True
+        assert command("thaw")["changed"] is False
+        assert command("status")["thaw_pending"] is False
+        assert restarts.read_text().split() == ["once", "once"]
+    finally:
+        end_watchdogs(tmp_path)
+
+
 class Cutover:
     """Source and target on this machine, one to one, frozen by triggers; catching up by the source's own file."""
 

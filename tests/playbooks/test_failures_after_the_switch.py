@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,32 @@ def test_one_that_stays_takes_everything_back(runbook: Runbook, target_proxy: Co
     state = runbook.state()
     assert state is not None
     assert (state["status"], state["cutover_begun"]) == ("open", "")
+
+
+@pytest.mark.parametrize("share", [0.05, 1.0])
+def test_clients_may_delete_during_the_watch_and_a_target_may_not_lose_its_records(share: float, runbook: Runbook, target_proxy: CountingProxy) -> None:
+    through(runbook, target_proxy)
+    collection = str(runbook.target.collection("openwebui_core")["id"])
+    held = sorted(runbook.target.records(collection))
+    gone = held[: int(len(held) * share)]
+    before, ended = len(target_proxy.requests), threading.Event()
+
+    def delete() -> None:
+        # At the first search what the target held has been noted.
+        while not any(searches(seen) for seen in target_proxy.requests[before:]):
+            if ended.wait(0.05):
+                return
+        runbook.target.delete(collection, gone)
+
+    client = threading.Thread(target=delete, daemon=True)
+    client.start()
+    watch = json.dumps({"cutover_watch_seconds": 8, "cutover_watch_interval": 1})
+    said = " ".join(runbook.play("cutover", "-e", watch, fails=share == 1).stdout.split())
+    ended.set()
+    client.join(10)
+    if share == 1:
+        assert "was taken back" in said
+        runbook.client_is_as_before()
+    else:
+        assert set(gone).isdisjoint(runbook.target.records(collection))
+        assert target_proxy.url.encode() in runbook.env_file.read_bytes()

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Cutovers and rollbacks that were interrupted, or that did not reach everybody: nothing is called done that is not, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+
+from tests.support.case import Case
+from tests.support.equality import contents_differences
+from tests.support.raw import Record
+from tests.support.run_module import CHECKOUT, ansible_environment, command
+
+from .test_runbook import Runbook
+
+DISCARD = {"rollback_discard_new_writes": True}
+ONE_TO_ONE: dict[str, Any] = {"chromadb_schema": "none", "chromadb_routes": []}
+
+
+@pytest.fixture
+def runbook(case: Case, tmp_path: Path) -> Runbook:
+    found = Runbook(case, tmp_path)
+    found.write_inventory(**ONE_TO_ONE)
+    return found
+
+
+def killed(runbook: Runbook, name: str, variables: dict[str, Any], when: Callable[[], bool]) -> None:
+    """The control node dies at that moment, with all that it has started."""
+    words = [command("ansible-playbook"), f"infrafabric.chromadb.{name}", "-i", str(runbook.inventory), "-e", json.dumps(variables)]
+    nowhere = subprocess.DEVNULL
+    playbook = subprocess.Popen(words, cwd=CHECKOUT, env=ansible_environment(None), stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    until = time.monotonic() + 300
+    while not when():
+        assert playbook.poll() is None, "it ended before"
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.killpg(playbook.pid, signal.SIGKILL)
+    playbook.wait()
+
+
+def add_to_source(runbook: Runbook, name: str) -> None:
+    held = runbook.source.collection("openwebui_core")
+    some = next(iter(runbook.source.records(str(held["id"])).values()))
+    runbook.source.add(held["id"], [Record(name, some.embedding, "written since", {"n": 1})])
+
+
+def in_target(runbook: Runbook, name: str) -> bool:
+    return name in runbook.target.records(str(runbook.target.collection("openwebui_core")["id"]))
+
+
+def test_a_cutover_that_died_while_it_waited_is_begun_anew(runbook: Runbook) -> None:
+    """Its client's file is a link, and is kept already; that does not mean that the client was moved."""
+    runbook.play("execute")
+    postpone = runbook.directory / "postpone"
+    postpone.touch()
+    killed(runbook, "cutover", {"chromadb_postpone_file": str(postpone)}, lambda: bool((runbook.state() or {}).get("cutover_begun")))
+    runbook.client_is_as_before()
+    add_to_source(runbook, "since")
+    runbook.play("cutover")
+    assert in_target(runbook, "since")
+    assert runbook.target.url.encode() in runbook.env_file.read_bytes()
+
+
+def test_a_cutover_that_died_before_the_client_was_restarted_is_not_called_done(runbook: Runbook) -> None:
+    runbook.play("execute")
+    waiting = runbook.directory / "waiting"
+    slow = {"chromadb_client_commands": [["sh", "-c", f"touch {waiting}; sleep 600"]]}
+    killed(runbook, "cutover", slow, waiting.exists)
+    assert runbook.target.url.encode() in runbook.env_file.read_bytes()
+    # The client, which knows nothing of its new file.
+    add_to_source(runbook, "since")
+    refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
+    assert "An earlier cutover was interrupted while it moved the clients: the_client" in refused
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    runbook.client_is_as_before()
+    runbook.target_is_as_before()
+    runbook.play("execute")
+    runbook.play("cutover")
+    assert in_target(runbook, "since")
+
+
+@contextmanager
+def off_the_air(runbook: Runbook, role: str) -> Iterator[None]:
+    """Nobody answers where this host's sshd should be."""
+    before = runbook.inventory.read_text()
+    inventory = json.loads(before)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        inventory["all"]["children"][f"chromadb_{role}"]["hosts"][f"the_{role}"] = {
+            "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free.getsockname()[1],
+        }  # fmt: skip
+        runbook.inventory.write_text(json.dumps(inventory))
+        yield
+    runbook.inventory.write_text(before)
+
+
+def test_clients_come_back_from_a_target_whose_host_is_dead(runbook: Runbook) -> None:
+    runbook.play("execute")
+    runbook.play("cutover")
+    with off_the_air(runbook, "target"):
+        runbook.play("rollback", fails=True)
+        assert runbook.target.url.encode() in runbook.env_file.read_bytes(), "nobody has said that the new writes may go"
+        runbook.play("rollback", "-e", json.dumps(DISCARD), fails=True)
+        runbook.client_is_as_before()
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    runbook.target_is_as_before()
+
+
+def test_the_target_stays_while_a_client_could_not_be_brought_back(runbook: Runbook) -> None:
+    runbook.play("execute")
+    runbook.play("cutover")
+    moved = runbook.target.contents()
+    with off_the_air(runbook, "client"):
+        said = " ".join(runbook.play("rollback", "-e", json.dumps(DISCARD), fails=True).stdout.split())
+        assert "the_client could not be brought back to the source" in said
+        assert contents_differences(moved, runbook.target.contents()) == []
+        runbook.play("rollback", "-e", json.dumps({**DISCARD, "rollback_given_up_hosts": ["the_client"]}), fails=True)
+        runbook.target_is_as_before()
+    # Back on the air, the client is still where the cutover put it: the rollback takes it back, and says so first.
+    refused = " ".join(runbook.play("rollback", fails=True).stdout.split())
+    assert "rollback_discard_new_writes=true" in refused
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    runbook.client_is_as_before()
+    runbook.target_is_as_before()
+
+
+def test_a_restart_that_failed_on_the_way_back_is_made_up_for(runbook: Runbook) -> None:
+    runbook.play("execute")
+    runbook.play("cutover")
+    failing = {**DISCARD, "chromadb_client_commands": [["false"]]}
+    runbook.play("rollback", "-e", json.dumps(failing), fails=True)
+    runbook.client_is_as_before()
+    restarts = runbook.restarts.read_text().splitlines()
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    assert runbook.restarts.read_text().splitlines() == [*restarts, "CHROMADB_URL=http://old.example.com:1"]
+    runbook.target_is_as_before()
+
+
+def test_a_cutover_on_record_whose_client_is_back_already_is_not_called_done(runbook: Runbook) -> None:
+    runbook.play("execute")
+    runbook.play("cutover")
+    failing = {**DISCARD, "chromadb_client_commands": [["false"]]}
+    runbook.play("rollback", "-e", json.dumps(failing), fails=True)
+    state = runbook.state()
+    assert state is not None
+    assert state["status"] == "cut_over"
+    refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
+    assert "a rollback was interrupted" in refused
+    runbook.client_is_as_before()

@@ -99,8 +99,8 @@ def test_a_freeze_that_nobody_ends_ends_by_itself(installed: Tuple[str, str]) ->
     assert on_host(1, "systemctl is-active chromadb-gateway chromadb-gateway-router").split() == ["active", "active"]
 
 
-def test_the_server_is_installed_from_wheels_and_removed(installed: Tuple[str, str]) -> None:
-    """Nothing prepared: a new virtual environment, a tenant and a database; the other release's data are refused."""
+def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(installed: Tuple[str, str]) -> None:
+    """A new virtual environment, a tenant and a database; the other release's data are refused, and the first server keeps the user of both."""
     wanted: Dict[str, object] = {
         "server_instance": "second",
         "server_venv": "/opt/second",
@@ -109,13 +109,14 @@ def test_the_server_is_installed_from_wheels_and_removed(installed: Tuple[str, s
         "runtime_venv": "/opt/second-runtime",
     }
     play(LAB / "second_server.yml", *INVENTORY, variables=wanted)
-    second = RawChroma("http://198.18.0.13:8009")
+    second = RawChroma("http://198.18.0.12:8009")
     names = [database["name"] for database in second.session.get(second.url + "/api/v2/tenants/research/databases", timeout=60).json()]
     assert sorted(names) == ["notes", "papers"]
     with pytest.raises(AssertionError, match=r"was written by Chroma 1\.5\.9"):
         play(LAB / "second_server.yml", *INVENTORY, variables={**wanted, "server_version": "1.0.21"})
     play(LAB / "second_server.yml", *INVENTORY, variables={**wanted, "server_state": "absent", "runtime_state": "absent", "server_remove_data": True})
-    assert on_host(3, "ls -d /opt/second* /etc/second /var/lib/second/data /etc/systemd/system/second.service 2>/dev/null || true") == ""
+    assert on_host(2, "ls -d /opt/second* /etc/second /var/lib/second/data /etc/systemd/system/second.service 2>/dev/null || true") == ""
+    assert on_host(2, "id -un chromadb; systemctl is-active chromadb").split() == ["chromadb", "active"]
 
 
 def test_the_gateway_goes_without_a_trace(installed: Tuple[str, str]) -> None:

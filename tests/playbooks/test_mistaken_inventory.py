@@ -51,3 +51,13 @@ def test_inventory_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
 def test_inventory_without_the_groups_is_pointed_out() -> None:
     done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", "somebody,")
     assert "Nothing was done: the inventory has no host for this playbook." in " ".join(done.stderr.split()), done.stdout + done.stderr
+
+
+def test_misspelled_variable_is_pointed_out(tmp_path: Path) -> None:
+    """For the right name the default would hold, without a word of Ansible's; names with another beginning are somebody's own."""
+    url = f"http://127.0.0.1:{free_port()}"
+    misspelled = {"chromadb_maintenance_windo": "tonight", "own_directory": "/srv"}
+    inventory = write_inventory(tmp_path, url, url + "1", chromadb_source_retries="0", chromadb_target_retries="0", **misspelled)
+    execute, precheck = (ansible_playbook(f"infrafabric.chromadb.{name}", "-i", inventory) for name in ("execute", "precheck"))
+    assert "WARNING: nothing reads chromadb_maintenance_windo. If" in " ".join(execute.stdout.split()), execute.stdout
+    assert "warning variables Nothing reads chromadb_maintenance_windo." in " ".join(precheck.stdout.split()), precheck.stdout

@@ -36,18 +36,33 @@ def runbook(case: Case, tmp_path: Path) -> Runbook:
     return found
 
 
-def killed(runbook: Runbook, name: str, variables: dict[str, Any], when: Callable[[], bool]) -> None:
-    """The control node dies at that moment, with all that it has started."""
+@contextmanager
+def started(runbook: Runbook, name: str, variables: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     words = [command("ansible-playbook"), f"infrafabric.chromadb.{name}", "-i", str(runbook.inventory), "-e", json.dumps(variables)]
-    nowhere = subprocess.DEVNULL
-    playbook = subprocess.Popen(words, cwd=CHECKOUT, env=ansible_environment(None), stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
-    until = time.monotonic() + 300
+    playbook = subprocess.Popen(
+        words, cwd=CHECKOUT, env=ansible_environment(None), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield playbook
+    finally:
+        if playbook.poll() is None:
+            os.killpg(playbook.pid, signal.SIGKILL)
+        playbook.communicate()
+
+
+def until(playbook: subprocess.Popen[str], when: Callable[[], bool]) -> None:
+    last = time.monotonic() + 300
     while not when():
         assert playbook.poll() is None, "it ended before"
-        assert time.monotonic() < until
+        assert time.monotonic() < last
         time.sleep(0.02)
-    os.killpg(playbook.pid, signal.SIGKILL)
-    playbook.wait()
+
+
+def killed(runbook: Runbook, name: str, variables: dict[str, Any], when: Callable[[], bool]) -> None:
+    """The control node dies at that moment, with all that it has started."""
+    with started(runbook, name, variables) as playbook:
+        until(playbook, when)
 
 
 def add_to_source(runbook: Runbook, name: str) -> None:
@@ -159,3 +174,23 @@ def test_a_cutover_on_record_whose_client_is_back_already_is_not_called_done(run
     refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
     assert "a rollback was interrupted" in refused
     runbook.client_is_as_before()
+
+
+def test_a_cutover_that_somebody_takes_back_meanwhile_is_not_called_done(runbook: Runbook) -> None:
+    runbook.play("execute")
+    waiting, go = runbook.directory / "waiting", runbook.directory / "go"
+    slow = [["sh", "-c", f"touch {waiting}; while [ ! -e {go} ]; do sleep 0.1; done"]]
+    # Without a smoke search and a watch, either of which would have noticed it, too.
+    variables = {"chromadb_client_commands": slow, "cutover_smoke_collections": 0, "cutover_watch_seconds": 0}
+    with started(runbook, "cutover", variables) as cutover:
+        until(cutover, waiting.exists)
+        runbook.play("rollback", "-e", json.dumps(DISCARD))
+        go.touch()
+        said, _ = cutover.communicate(timeout=300)
+    assert cutover.returncode == 2
+    assert "Somebody has taken the cutover back while it was running" in " ".join(said.split())
+    state = runbook.state()
+    assert state is not None
+    assert state["status"] == "rolled_back"
+    runbook.client_is_as_before()
+    runbook.target_is_as_before()

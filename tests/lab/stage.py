@@ -121,12 +121,26 @@ class Writer:
         return {name for name, by in dict(self.acknowledged).items() if by == side}
 
 
+def clear() -> None:
+    """Nothing on the hosts is left of an earlier migration, and both servers are empty."""
+    for host in (SOURCE_HOST, TARGET_HOST):
+        on_host(host, "systemctl reset-failed chromadb; systemctl start chromadb")
+        on_host(host, "pkill -KILL -f '%s'; cd /var/lib/chromadb && rm -rf snapshots state reports" % MODULE)
+    on_host(SOURCE_HOST, "chromadb-gateway thaw; chromadb-gateway unswitch")
+    settings = CLIENT_SETTINGS.replace("\n", "\\n")
+    on_host(CLIENT_HOST, "rm -rf /var/lib/chromadb; printf '%s' > %s && chmod 640 %s" % (settings, CLIENT_FILE, CLIENT_FILE))
+    for server in (RawChroma(SOURCE), RawChroma(TARGET)):
+        poll(lambda url=server.url: answers(url), 60, "the server answers")  # type: ignore[misc]
+        for name in server.names():
+            server.delete_collection(name)
+
+
 class Stage:
     """Source, target, gateway and client as a new migration finds them."""
 
     def __init__(self) -> None:
         self.source, self.target = RawChroma(SOURCE), RawChroma(TARGET)
-        self._reset()
+        clear()
         random = np.random.default_rng(5)
         for name in COLLECTIONS:
             held = self.source.create(name)
@@ -136,18 +150,6 @@ class Stage:
         self.target.add(own, [Record("kept", np.ones(DIMENSION, "<f4"), "was there before")])
         self.before = self.target.contents()
         self.written = str(self.source.collection("written")["id"])
-
-    def _reset(self) -> None:
-        for host in (SOURCE_HOST, TARGET_HOST):
-            on_host(host, "systemctl reset-failed chromadb; systemctl start chromadb")
-            on_host(host, "pkill -KILL -f '%s'; cd /var/lib/chromadb && rm -rf snapshots state reports" % MODULE)
-        on_host(SOURCE_HOST, "chromadb-gateway thaw; chromadb-gateway unswitch")
-        settings = CLIENT_SETTINGS.replace("\n", "\\n")
-        on_host(CLIENT_HOST, "rm -rf /var/lib/chromadb; printf '%s' > %s && chmod 640 %s" % (settings, CLIENT_FILE, CLIENT_FILE))
-        for server in (self.source, self.target):
-            poll(lambda url=server.url: answers(url), 60, "the server answers")  # type: ignore[misc]
-            for name in server.names():
-                server.delete_collection(name)
 
     # The state
 

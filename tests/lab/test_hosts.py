@@ -102,6 +102,7 @@ def test_a_freeze_that_nobody_ends_ends_by_itself(installed: Tuple[str, str]) ->
 def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(installed: Tuple[str, str]) -> None:
     """A new virtual environment, a tenant and a database; the other release's data are refused, and the first server keeps the user of both."""
     wanted: Dict[str, object] = {
+        "second_host": "target",
         "server_instance": "second",
         "server_venv": "/opt/second",
         "server_port": 8009,

@@ -21,19 +21,16 @@ from .load import Load
 if "LAB_DIR" not in os.environ:
     pytest.skip("needs the hosts of the lab", allow_module_level=True)
 
-LAB = CHECKOUT / "tests" / "lab"
-INVENTORY = ("-i", str(LAB / "inventories" / "runbook.yml"))
-SOURCE, TARGET, GATEWAY = "http://198.18.0.11:8001", "http://198.18.0.12:8000", "http://198.18.0.11:8000"
+from .stage import GATEWAY, INVENTORY, SOURCE, TARGET, clear, install
+
 RECORDS = 9832
 LONGEST_FREEZE = float(os.environ.get("LAB_LONGEST_FREEZE", "5"))
 
 
 def test_no_reader_notices_the_migration_and_no_write_is_lost() -> None:
-    play(LAB / "install.yml", *INVENTORY)
+    install()
+    clear()
     source, target = RawChroma(SOURCE), RawChroma(TARGET)
-    for server in (source, target):
-        for name in server.names():
-            server.delete_collection(name)
     sample_data = CHECKOUT / "playbooks" / "files" / "demo" / "sample_data.py"
     subprocess.run([sys.executable, str(sample_data), "load", "--url", SOURCE], check=True, timeout=600)
     held = str(source.collection("openwebui_core")["id"])

@@ -194,3 +194,95 @@ def test_a_cutover_that_somebody_takes_back_meanwhile_is_not_called_done(runbook
     assert state["status"] == "rolled_back"
     runbook.client_is_as_before()
     runbook.target_is_as_before()
+
+
+def begun(runbook: Runbook) -> str:
+    return str((runbook.state() or {}).get("cutover_begun") or "")
+
+
+def test_a_cutover_that_fails_at_once_leaves_another_ones_way_back_alone(runbook: Runbook) -> None:
+    runbook.play("execute")
+    before = runbook.env_file.read_bytes()
+    postpone = runbook.directory / "postpone"
+    postpone.touch()
+    with started(runbook, "cutover", {"chromadb_postpone_file": str(postpone)}) as cutover:
+        until(cutover, lambda: begun(runbook) != "")
+        since = begun(runbook)
+        said = runbook.play("cutover", "-e", json.dumps({"cutover_reverse_playbook": "/proc/nothing/can/be/written/here.yml"}), fails=True).stdout
+        assert "before it changed anything" in " ".join(said.split())
+        assert begun(runbook) == since
+        postpone.unlink()
+        said, _ = cutover.communicate(timeout=300)
+    assert cutover.returncode == 0, said
+    assert runbook.target.url.encode() in runbook.env_file.read_bytes()
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    assert runbook.env_file.read_bytes() == before
+    runbook.client_is_as_before()
+    runbook.target_is_as_before()
+
+
+def test_a_cutover_that_waited_while_another_was_done_takes_nothing_back(runbook: Runbook) -> None:
+    runbook.play("execute")
+    postpone = runbook.directory / "postpone"
+    postpone.touch()
+    with started(runbook, "cutover", {"chromadb_postpone_file": str(postpone)}) as cutover:
+        until(cutover, lambda: begun(runbook) != "")
+        runbook.play("cutover")
+        moved, written = runbook.env_file.read_bytes(), runbook.target.collection("openwebui_core")["id"]
+        some = next(iter(runbook.target.records(str(written)).values()))
+        runbook.target.add(written, [Record("since", some.embedding, "written since", {"n": 1})])
+        postpone.unlink()
+        said, _ = cutover.communicate(timeout=300)
+    assert cutover.returncode == 2
+    assert "Nothing was taken back here" in " ".join(said.split())
+    state = runbook.state()
+    assert state is not None
+    assert state["status"] == "cut_over"
+    assert runbook.env_file.read_bytes() == moved
+    assert in_target(runbook, "since")
+
+
+def test_what_was_edited_while_a_cutover_waited_is_switched_and_comes_back(runbook: Runbook) -> None:
+    runbook.play("execute")
+    postpone = runbook.directory / "postpone"
+    postpone.touch()
+    killed(runbook, "cutover", {"chromadb_postpone_file": str(postpone)}, lambda: begun(runbook) != "")
+    edited = runbook.env_file.read_bytes() + b"NEW_KEY=1\n"
+    runbook.env_file.write_bytes(edited)
+    runbook.play("cutover")
+    assert b"NEW_KEY=1" in runbook.env_file.read_bytes()
+    # And what is edited after the switch is kept beside the original.
+    runbook.env_file.write_bytes(runbook.env_file.read_bytes() + b"LATER=2\n")
+    said = " ".join(runbook.play("rollback", "-e", json.dumps(DISCARD)).stdout.split())
+    assert "was edited after the cutover" in said
+    assert runbook.env_file.read_bytes() == edited
+    kept = [path for path in runbook.env_file.resolve().parent.iterdir() if path.name.startswith(runbook.env_file.resolve().name + ".")]
+    assert [b"LATER=2" in path.read_bytes() for path in kept] == [True]
+
+
+def test_a_client_that_comes_later_is_switched_by_another_run(runbook: Runbook) -> None:
+    runbook.play("execute")
+    runbook.play("cutover")
+    refused = " ".join(runbook.play("cutover", "--limit", "the_target", fails=True).stdout.split())
+    assert "the_client would be left out" in refused
+    later = runbook.directory / "later.env"
+    later.write_text("CHROMADB_URL=http://old.example.com:1\n")
+    inventory = json.loads(runbook.inventory.read_text())
+    inventory["all"]["children"]["chromadb_client"]["hosts"]["later"] = {"chromadb_client_files": [{"path": str(later), "key": "CHROMADB_URL"}]}
+    runbook.inventory.write_text(json.dumps(inventory))
+    runbook.play("cutover")
+    assert later.read_text() == f"CHROMADB_URL={runbook.target.url}\n"
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    assert later.read_text() == "CHROMADB_URL=http://old.example.com:1\n"
+    runbook.client_is_as_before()
+
+
+def test_workers_copy_nothing_into_a_target_that_was_not_saved(runbook: Runbook) -> None:
+    before = runbook.target.contents()
+    inventory = json.loads(runbook.inventory.read_text())
+    inventory["all"]["children"]["chromadb_worker"] = {"hosts": {"one": {}, "another": {}}}
+    runbook.inventory.write_text(json.dumps(inventory))
+    with off_the_air(runbook, "source"):
+        said = " ".join(runbook.play("execute", fails=True).stdout.split())
+    assert "Nothing was copied, since" in said
+    assert contents_differences(before, runbook.target.contents()) == []

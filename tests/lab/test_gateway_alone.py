@@ -212,6 +212,30 @@ def test_clients_notice_nothing_but_the_frozen_seconds(pair: Pair) -> None:
     assert {name for name, moment in tally.acknowledged.items() if switched + 0.5 < moment < frozen[-1][0]} <= on_target - on_source
 
 
+def test_a_switched_gateway_keeps_its_target_and_its_map(pair: Pair) -> None:
+    """The role again, with what it was first installed with: its clients would be at the source, or would not find what they hold."""
+    gateway = pair.gateway
+    assert gateway.call("--check", "switch", "--without-freeze")["changed"] is True, "the map of a run in check mode is not loaded"
+    maps = {
+        "gateway_target_url": pair.target.url,
+        "gateway_source_collections": [{"name": "demo", "id": pair.on_source}],
+        "gateway_target_collections": [{"name": "demo", "id": pair.on_target}],
+    }
+    gateway.role("map", **maps)
+    token = str(gateway.call("freeze")["token"])
+    gateway.call("switch", "--token", token, "--thaw")
+    assert "somebody else has moved the clients" in str(gateway.call("switch", "--token", token, check=False)["error"])
+    answered = gateway.request("GET", "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/count" % pair.on_source)
+    for lacking in ({}, {"gateway_target_url": pair.target.url}):
+        with pytest.raises(AssertionError, match="The gateway is switched, with 1 pairs of collections"):
+            gateway.role(**lacking)
+    assert gateway.role(**maps) == 0
+    assert gateway.role(**maps, gateway_timeout_seconds=77) > 0
+    assert gateway.request("GET", "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/count" % pair.on_source)[1] == answered[1]
+    assert answered[0] == 200
+    assert answered[2]["x-chromadb-gateway"] == "target"
+
+
 def test_the_switch_needs_the_freeze_that_was_meant(pair: Pair) -> None:
     gateway = pair.gateway
     gateway.variables["gateway_target_url"] = pair.target.url

@@ -11,16 +11,18 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.equality import contents_differences
+from tests.support.raw import RawChroma, Record
 
 from .gateway import play
 
 if "LAB_DIR" not in os.environ:
     pytest.skip("needs the hosts of the lab", allow_module_level=True)
 
-from .stage import DISCARD, FREEZE_SECONDS, INVENTORY, TARGET_HOST, VARIABLES, Playbook, Stage, Writer, install, poll
+from .stage import DIMENSION, DISCARD, FREEZE_SECONDS, GATEWAY, INVENTORY, SOURCE_HOST, TARGET_HOST, VARIABLES, Playbook, Stage, Writer, install, on_host, poll
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,3 +100,33 @@ def test_a_target_that_serves_while_nobody_gets_to_its_host_is_kept() -> None:
         assert (stage.gateway()["frozen"], stage.gateway()["switched"]) == (False, True)
         play("infrafabric.chromadb.cutover", *INVENTORY, variables=VARIABLES)
         stage.is_new(writer)
+
+
+def test_a_gateway_that_somebody_brings_back_during_the_watch_makes_no_cutover_done() -> None:
+    """As a rollback from another terminal begins."""
+    stage = Stage()
+    with Writer(stage.written, "back") as writer:
+        play("infrafabric.chromadb.execute", *INVENTORY)
+        cutover = Playbook("cutover", {**VARIABLES, "cutover_watch_seconds": 8, "cutover_watch_interval": 4, "chromadb_client_files": []})
+        poll(lambda: writer.side == "target" or not cutover.running, 300, "the gateway is switched")
+        on_host(SOURCE_HOST, "chromadb-gateway unswitch")
+        assert cutover.wait() == 2, cutover.output()
+        assert "Somebody has taken the cutover back while it was running" in squeezed(cutover.output())
+        play("infrafabric.chromadb.rollback", *INVENTORY, variables=DISCARD)
+        poll(lambda: writer.side == "source", 30, "writes go to the source")
+
+
+def test_a_collection_that_comes_right_before_the_freeze_is_translated(tmp_path: Path) -> None:
+    """Whoever created it holds the source's id. Here it comes after the map, past the gateway, which lets nothing pass any more."""
+    stage = Stage()
+    late = tmp_path / "late.yml"
+    late.write_text(
+        "- ansible.builtin.uri:\n    url: %s/api/v2/tenants/default_tenant/databases/default_database/collections\n    method: POST\n"
+        "    body_format: json\n    body: {name: late, get_or_create: true}\n  run_once: true\n" % stage.source.url
+    )
+    play("infrafabric.chromadb.execute", *INVENTORY)
+    play("infrafabric.chromadb.cutover", *INVENTORY, variables={**VARIABLES, "cutover_freeze_tasks": str(late)})
+    held = str(stage.source.collection("late")["id"])
+    through = RawChroma(GATEWAY)
+    through.add(held, [Record("first", np.ones(DIMENSION, "<f4"), "through the gateway")])
+    assert "first" in stage.target.records(str(stage.target.collection("late")["id"]))

@@ -216,7 +216,7 @@ def test_a_switched_gateway_keeps_its_target_and_its_map(pair: Pair) -> None:
     """The role again, with what it was first installed with: its clients would be at the source, or would not find what they hold."""
     gateway = pair.gateway
     assert gateway.call("--check", "switch", "--without-freeze")["changed"] is True, "the map of a run in check mode is not loaded"
-    maps = {
+    maps: Dict[str, object] = {
         "gateway_target_url": pair.target.url,
         "gateway_source_collections": [{"name": "demo", "id": pair.on_source}],
         "gateway_target_collections": [{"name": "demo", "id": pair.on_target}],
@@ -226,7 +226,8 @@ def test_a_switched_gateway_keeps_its_target_and_its_map(pair: Pair) -> None:
     gateway.call("switch", "--token", token, "--thaw")
     assert "somebody else has moved the clients" in str(gateway.call("switch", "--token", token, check=False)["error"])
     answered = gateway.request("GET", "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/count" % pair.on_source)
-    for lacking in ({}, {"gateway_target_url": pair.target.url}):
+    unknown: Dict[str, object] = {"gateway_target_url": pair.target.url, "gateway_source_collections": [], "gateway_target_collections": []}
+    for lacking in (unknown, {**unknown, "gateway_target_url": ""}):
         with pytest.raises(AssertionError, match="The gateway is switched, with 1 pairs of collections"):
             gateway.role(**lacking)
     assert gateway.role(**maps) == 0

@@ -246,9 +246,9 @@ def test_outside_the_window_nothing_begins_and_precheck_says_so(runbook: Runbook
         log = json.loads((runbook.directory / "report" / host / f"precheck_{host}.json").read_text())
         verdicts[host] = {verdict["step"]: verdict["verdict"] for verdict in log["verdicts"]}
         dry_run[host] = log["dry_run"]
-    assert verdicts["the_source"] == {"window": "failed", "backup": "warning", "source": "passed"}
+    assert verdicts["the_source"] == {"variables": "passed", "window": "failed", "backup": "warning", "source": "passed"}
     assert verdicts["the_target"] == {
-        "window": "failed", "source": "passed", "target": "warning", "dry_run": "passed", "queries": "warning", "approvals": "passed",
+        "variables": "passed", "window": "failed", "source": "passed", "target": "warning", "dry_run": "passed", "queries": "warning", "approvals": "passed",
         "notifications": "warning",
     }  # fmt: skip
     assert (dry_run["the_source"], dry_run["the_target"]["records"]["added"]) == ({}, sum(SIZES.values()))

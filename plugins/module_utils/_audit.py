@@ -31,7 +31,7 @@ from ._operation_log import LOGS, OperationLog, logs_directory
 
 AUDIT_FILE = "rollback_audit.jsonl"
 FIRST = "0" * 64
-INITIATED, VERIFYING, ROLLING_BACK, COMPLETED, FAILED = "initiated", "verifying", "rolling_back", "completed", "failed"
+INITIATED, COMPLETED, FAILED = "initiated", "completed", "failed"
 ROLLBACK = "rollback"
 MAX_MESSAGE = 2000
 
@@ -46,17 +46,12 @@ class AuditEntry:
     trigger: str = "manual"
     rollback_type: str | None = None
     reason: str | None = None
-    dry_run: bool = False
     run_id: str = ""
     collections_affected: list[str] = field(default_factory=list)
     rollback_success: bool | None = None
     error_message: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
-
-    def progress(self, status: str) -> None:
-        """One more line: how far the operation is."""
-        self.write(status)
 
     def write(self, status: str) -> None:
         """A line in the operation's plain log, and one in the chain."""
@@ -74,7 +69,7 @@ class AuditEntry:
                 "reason": self.reason,
                 **people(),
                 "run_id": self.run_id,
-                "dry_run": self.dry_run,
+                "dry_run": False,  # a run that changes nothing writes no line
                 "rollback_type": self.rollback_type,
                 "duration_seconds": round(time.monotonic() - self.started, 3),
                 "collections_affected": list(self.collections_affected),
@@ -94,13 +89,11 @@ def audited(
     trigger: str = "manual",
     rollback_type: str | None = None,
     reason: str | None = None,
-    dry_run: bool = False,
-    run_id: str | None = None,
     details: dict[str, Any] | None = None,
 ) -> Iterator[AuditEntry]:
     """Write `initiated` durably, run the block, write `completed` or `failed`. DiskError (and no block) when that cannot be written."""
     path = audit_path(directory, create=True)
-    entry = AuditEntry(path, action, snapshot_id, trigger, rollback_type, reason, dry_run, run_id or uuid.uuid4().hex, details=dict(details or {}))
+    entry = AuditEntry(path, action, snapshot_id, trigger, rollback_type, reason, uuid.uuid4().hex, details=dict(details or {}))
     entry.write(INITIATED)
     try:
         yield entry
@@ -223,12 +216,17 @@ def unfinished_rollbacks(directory: str, server: str | None = None) -> list[tupl
     """
     begun: list[dict[str, Any]] = []
     for entry in read_audit(directory).entries:
-        if entry.get("action") == ROLLBACK and not entry.get("dry_run"):
+        if entry.get("action") == ROLLBACK and not is_dry_run(entry):
             if entry.get("status") == COMPLETED:
                 begun = [older for older in begun if not _finishes(entry, older)]
             else:
                 begun.append(entry)
     return [(str(entry.get("snapshot_id")), rollback_scope(entry)) for entry in begun if server in (None, _server(entry)) or _server(entry) is None]
+
+
+def is_dry_run(entry: Mapping[str, Any]) -> bool:
+    """Whether a line is about a run that changed nothing. This release writes none; a line from elsewhere may still say so."""
+    return bool(entry.get("dry_run"))
 
 
 def rollback_scope(entry: Mapping[str, Any]) -> frozenset[str] | None:

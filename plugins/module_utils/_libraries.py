@@ -35,7 +35,7 @@ except ImportError as error:
     fastjsonschema = None  # type: ignore[assignment]
     MISSING, MISSING_TRACEBACK = error.name, traceback.format_exc()
 
-# Not needed, only faster: vectors are read in a third of the time.
+# Not needed, only faster: vectors are read in half the time.
 try:
     import orjson
 except ImportError:

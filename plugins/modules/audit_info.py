@@ -75,7 +75,7 @@ entries:
       returned: success
       sample: snapshot_20260102_030405_before_upgrade
     status:
-      description: V(initiated), V(verifying), V(rolling_back), V(completed) or V(failed).
+      description: V(initiated), V(completed) or V(failed).
       type: str
       returned: success
       sample: completed
@@ -110,7 +110,7 @@ entries:
       returned: success
       sample: 0f4c1e6a5d7b4f0e9a3c2b1d8e7f6a5c
     dry_run:
-      description: Whether it was a run that changes nothing.
+      description: Whether it was a run that changes nothing. Always V(false), as such a run writes no entry.
       type: bool
       returned: success
       sample: false

@@ -14,7 +14,7 @@ from typing import Any
 from .._archive.catalogue import find_snapshots
 from .._archive.store import SnapshotStore, check_snapshot_id, open_store
 from .._archive.verify import LEVELS, Problem, find_orphans, verify_snapshot
-from .._audit import COMPLETED, ROLLBACK, read_audit
+from .._audit import COMPLETED, ROLLBACK, is_dry_run, read_audit
 from .._errors import UsageError
 from .keys import optional_key
 from .outcome import Context, Outcome
@@ -83,5 +83,5 @@ def _restored(store: SnapshotStore) -> set[str]:
     return {
         entry["snapshot_id"]
         for entry in read_audit(store.directory).entries
-        if entry.get("action") == ROLLBACK and entry.get("status") == COMPLETED and not entry.get("dry_run") and isinstance(entry.get("snapshot_id"), str)
+        if entry.get("action") == ROLLBACK and entry.get("status") == COMPLETED and not is_dry_run(entry) and isinstance(entry.get("snapshot_id"), str)
     }

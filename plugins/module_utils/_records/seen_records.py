@@ -43,7 +43,7 @@ class SeenRecords:
     def begin(cls, path: str) -> SeenRecords:
         """Begin the notes of a new pass."""
         try:
-            # Two more tries than none: a file that a crash left unreadable is worth nothing, and is made anew.
+            # A file that a crash left unreadable is worth nothing: it is thrown away and made anew, twice at most.
             for _attempt in range(2):
                 try:
                     return cls._begin(path)

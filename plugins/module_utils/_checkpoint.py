@@ -25,7 +25,7 @@ from ._files import atomic_write
 PREFIX = "checkpoint_"
 SAVE_EVERY_SECONDS = 1.0
 ERRORS_KEPT = 20
-INITIALIZATION, EXPORT, TRANSFORM, VALIDATE, IMPORT, VERIFY = "initialization", "export", "transform", "validate", "import", "verify"
+INITIALIZATION, VALIDATE, IMPORT, VERIFY = "initialization", "validate", "import", "verify"
 COMPLETE, VALIDATION_FAILED, ERROR = "migration_complete", "validation_failed", "error"
 
 
@@ -80,7 +80,7 @@ class CheckpointFile:
         self._saved = -SAVE_EVERY_SECONDS
         self.save()
 
-    def fail(self, message: str, phase: str = ERROR) -> None:
+    def fail(self, message: str, phase: str) -> None:
         """Note why the migration stopped; it stays unfinished."""
         self.checkpoint.errors = [*self.checkpoint.errors[-ERRORS_KEPT + 1 :], message]
         self.save(phase)

@@ -20,6 +20,7 @@ from ._errors import DiskError, UsageError
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
 
+LOOK_EVERY_SECONDS = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -110,7 +111,7 @@ def require_free_space(path: str, needed: int) -> None:
         )
 
 
-def wait_for_free_space(path: str, needed: int, patience: float, every: float = 1.0) -> None:
+def wait_for_free_space(path: str, needed: int, patience: float) -> None:
     """Wait for at most `patience` seconds until the file system of `path` has this many bytes; DiskError if it never had."""
     until = time.monotonic() + patience
     while True:
@@ -120,7 +121,7 @@ def wait_for_free_space(path: str, needed: int, patience: float, every: float = 
         except DiskError:
             if time.monotonic() >= until:
                 raise
-        time.sleep(min(every, max(0.0, until - time.monotonic())))
+        time.sleep(min(LOOK_EVERY_SECONDS, max(0.0, until - time.monotonic())))
 
 
 def check_private_directory(path: str) -> None:

@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection infrafabric.chromadb
 
-"""A file of JSON lines that only grows, each line durable before the next step: what a run that was killed had already done."""
+"""A file of JSON lines that only grows, each line durable before the next step.
+
+It tells people what a run that was killed had already done; no operation reads it again.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ import json
 import os
 from typing import Any
 
-from ._errors import IntegrityError
 from ._files import PRIVATE_FILE, disk_errors, fsync_directory, write_all
+
+READ_AT_ONCE = 64 << 10
 
 
 class Journal:
@@ -82,31 +86,12 @@ def cut_torn_line(descriptor: int) -> bool:
     return True
 
 
-def last_break(descriptor: int, end: int, step: int = 64 << 10) -> int:
+def last_break(descriptor: int, end: int) -> int:
     """The position after the last line break before `end`; 0 when there is none."""
     while end > 0:
-        begin = max(0, end - step)
+        begin = max(0, end - READ_AT_ONCE)
         found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
         if found >= 0:
             return begin + found + 1
         end = begin
     return 0
-
-
-def read_journal(path: str) -> list[dict[str, Any]]:
-    """The entries, oldest first; none when there is no file. A torn last line is left out, another damaged one is an IntegrityError."""
-    try:
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
-    except FileNotFoundError:
-        return []
-    entries = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = None
-        if not isinstance(entry, dict):
-            raise IntegrityError(f"Line {number} of the journal {path} is damaged. Move the file away to begin anew.")
-        entries.append(entry)
-    return entries

@@ -49,10 +49,10 @@ _held: dict[tuple[str, int], _Held] = {}
 _held_guard = threading.Lock()
 
 
-def store_lock(directory: str, operation: str, *, exclusive: bool = True) -> Any:
+def store_lock(directory: str, operation: str) -> Any:
     """A context manager that locks a directory of snapshots. LockedError at once, naming the holder; DiskError when it cannot be written."""
     path = os.path.join(os.path.realpath(directory), STORE_LOCK)
-    return _locked(path, f"The snapshot directory {directory}", operation, exclusive)
+    return _locked(path, f"The snapshot directory {directory}", operation, exclusive=True)
 
 
 def server_lock(identity: str, operation: str, *, exclusive: bool = True) -> Any:

@@ -14,8 +14,8 @@ import stat
 
 import pytest
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, IntegrityError
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._journal import Journal, read_journal
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._journal import Journal
 
 ENTRIES = [{"step": 1, "collection": "é\n"}, {"step": 2, "nested": {"a": [1, 2.5, None]}}, {"step": 3}]
 
@@ -23,6 +23,12 @@ ENTRIES = [{"step": 1, "collection": "é\n"}, {"step": 2, "nested": {"a": [1, 2.
 @pytest.fixture
 def path(tmp_path):
     return str(tmp_path / "journal.jsonl")
+
+
+def read_journal(path):
+    """The entries, oldest first; a torn last line is left out."""
+    with open(path, "rb") as file:
+        return [json.loads(line) for line in file if line.endswith(b"\n")]
 
 
 def test_entries_come_back_in_order(path):
@@ -35,10 +41,6 @@ def test_entries_come_back_in_order(path):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     with pytest.raises(ValueError, match="closed"):
         journal.append({})
-
-
-def test_no_file_is_an_empty_journal(path):
-    assert read_journal(path) == []
 
 
 def test_a_line_torn_at_any_place_is_left_out_and_cut_off(path):
@@ -67,14 +69,6 @@ def test_a_torn_line_longer_than_one_read(path):
         file.write(b"y" * 200_000)
     Journal(path).close()
     assert os.path.getsize(path) == 0
-
-
-@pytest.mark.parametrize("line", [b"{", b"[]", b"1", b"\xff"])
-def test_damage_before_the_last_line_is_an_error_with_its_line(path, line):
-    with open(path, "wb") as file:
-        file.write(b'{"a":1}\n' + line + b'\n{"b":2}\n')
-    with pytest.raises(IntegrityError, match="Line 2"):
-        read_journal(path)
 
 
 def test_a_full_disk_is_said_and_leaves_whole_lines(path):

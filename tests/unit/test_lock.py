@@ -18,6 +18,8 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils import _lock
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, LockedError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._lock import server_lock, store_lock
 
+SERVER = "http://192.0.2.1:8000 tenant/database"
+
 
 class Holder:
     """Another process that holds a lock until it is told to end, or is killed."""
@@ -51,8 +53,15 @@ def make_lock(request, tmp_path, monkeypatch):
     """Makes locks on one thing: a directory, or a server."""
     monkeypatch.setattr(_lock, "RUN_DIRECTORY", str(tmp_path))
     if request.param == "store":
-        return lambda operation="rollback", **options: store_lock(str(tmp_path), operation, **options)
-    return lambda operation="rollback", **options: server_lock("http://192.0.2.1:8000 tenant/database", operation, **options)
+        return lambda operation="rollback": store_lock(str(tmp_path), operation)
+    return lambda operation="rollback": server_lock(SERVER, operation)
+
+
+@pytest.fixture
+def make_server_lock(tmp_path, monkeypatch):
+    """Makes locks on a server, which several may share."""
+    monkeypatch.setattr(_lock, "RUN_DIRECTORY", str(tmp_path))
+    return lambda operation="rollback", **options: server_lock(SERVER, operation, **options)
 
 
 def try_lock(lock):
@@ -79,41 +88,47 @@ def test_a_dead_holder_never_blocks(make_lock):
         assert try_lock(make_lock())
 
 
-def test_shared_locks_share_and_exclude_exclusive_ones(make_lock):
-    first = Holder(lambda: make_lock("validate", exclusive=False))
-    second = Holder(lambda: make_lock("compare", exclusive=False))
-    assert try_lock(make_lock("third", exclusive=False))
+def test_shared_locks_share_and_exclude_exclusive_ones(make_server_lock):
+    first = Holder(lambda: make_server_lock("validate", exclusive=False))
+    second = Holder(lambda: make_server_lock("compare", exclusive=False))
+    assert try_lock(make_server_lock("third", exclusive=False))
     with pytest.raises(LockedError) as caught:
-        try_lock(make_lock())
+        try_lock(make_server_lock())
     assert {holder["operation"] for holder in caught.value.details["holders"]} >= {"validate", "compare"}
     first.kill()
     with pytest.raises(LockedError) as caught:
-        try_lock(make_lock())
+        try_lock(make_server_lock())
     assert "validate" not in caught.value.message
     second.end()
-    assert try_lock(make_lock())
+    assert try_lock(make_server_lock())
 
 
-def test_an_exclusive_lock_excludes_shared_ones(make_lock):
-    holder = Holder(make_lock)
+def test_an_exclusive_lock_excludes_shared_ones(make_server_lock):
+    holder = Holder(make_server_lock)
     with pytest.raises(LockedError):
-        try_lock(make_lock(exclusive=False))
+        try_lock(make_server_lock(exclusive=False))
     holder.end()
 
 
 def test_the_same_thread_may_nest(make_lock):
     with make_lock("rollback"):
-        with make_lock("snapshot"), make_lock("prune", exclusive=False):
+        with make_lock("snapshot"), make_lock("prune"):
             pass
         with pytest.raises(LockedError):
             in_thread(make_lock)
     assert try_lock(make_lock())
 
 
-def test_a_shared_lock_does_not_become_exclusive(make_lock):
-    with make_lock(exclusive=False), pytest.raises(LockedError):
-        try_lock(make_lock())
-    assert try_lock(make_lock())
+def test_an_exclusive_lock_includes_a_shared_one(make_server_lock):
+    with make_server_lock("rollback"), make_server_lock("validate", exclusive=False):
+        pass
+    assert try_lock(make_server_lock())
+
+
+def test_a_shared_lock_does_not_become_exclusive(make_server_lock):
+    with make_server_lock(exclusive=False), pytest.raises(LockedError):
+        try_lock(make_server_lock())
+    assert try_lock(make_server_lock())
 
 
 def in_thread(make_lock):

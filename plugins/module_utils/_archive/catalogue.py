@@ -60,10 +60,10 @@ def find_named(directory: str | SnapshotStore, name: str, server: ServerIdentity
 
 def choose_snapshot(
     directory: str | SnapshotStore,
-    snapshot_id: str | None = None,
+    snapshot_id: str | None,
     *,
+    server: ServerIdentity | None,
     point_in_time: str | None = None,
-    server: ServerIdentity | None = None,
     method: str | None = None,
 ) -> str:
     """The id of the snapshot that is meant; UsageError, naming the choices, when none is.

@@ -47,9 +47,9 @@ def build_values(
     entries: list[Entry],
     archive_bytes: int,
     checksum: str,
+    encryption: Mapping[str, Any] | None,
     retention_days: int,
     tree: Mapping[str, Any] | None = None,
-    encryption: Mapping[str, Any] | None = None,
     selected: bool = False,
 ) -> dict[str, Any]:
     """Every field of a manifest but its own hash."""

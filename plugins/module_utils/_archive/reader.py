@@ -33,7 +33,7 @@ ASKED_AT_ONCE = 500
 class Layer:
     """One archive of a chain: what it stores of each collection. `checked` names the entries that were found to be right."""
 
-    def __init__(self, path: str, manifest: Manifest, key: EncryptionKey | None = None) -> None:
+    def __init__(self, path: str, manifest: Manifest, key: EncryptionKey | None) -> None:
         self.manifest = manifest
         self._container = open_container(path, manifest, key)
         self._entries = {entry.name: entry for entry in manifest.entries}
@@ -324,7 +324,7 @@ def open_snapshot(directory: str | SnapshotStore, snapshot_id: str) -> Snapshot:
     return open_layers([(store.archive_path(manifest.snapshot_id), manifest) for manifest in chain], store.key)
 
 
-def open_layers(archives: Sequence[tuple[str, Manifest]], key: EncryptionKey | None = None) -> Snapshot:
+def open_layers(archives: Sequence[tuple[str, Manifest]], key: EncryptionKey | None) -> Snapshot:
     """Open archives at the given paths, the newest first."""
     layers: list[Layer] = []
     try:

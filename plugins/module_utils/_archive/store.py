@@ -111,7 +111,7 @@ def check_snapshot_id(snapshot_id: str) -> str:
     return snapshot_id
 
 
-def new_snapshot_id(store: SnapshotStore, name: str | None = None, now: datetime | None = None) -> str:
+def new_snapshot_id(store: SnapshotStore, name: str | None, now: datetime | None = None) -> str:
     """An id that this store does not hold yet: the time in UTC, and the name. Where the second is taken, the next free one."""
     if name is not None and NAME.fullmatch(name) is None:
         raise UsageError(f"The name {name!r} of a snapshot must be 1 to 64 letters, digits, '_' or '-'.")

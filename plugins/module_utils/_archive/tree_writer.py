@@ -40,11 +40,10 @@ def write_tree(
     retention_days: int,
     verify: bool,
     require_unused: Callable[[], None],
-    advance: Callable[[int], None] = lambda count: None,
 ) -> Manifest:
     """Copy a directory into a new snapshot. The caller holds the store's lock, and knows that nobody uses the directory.
 
-    `require_unused` is asked again when everything was read, before the snapshot becomes visible; `advance` is told each byte count.
+    `require_unused` is asked again when everything was read, before the snapshot becomes visible.
     DriftError when a file changed while it was read.
     """
     started = datetime.now(timezone.utc)
@@ -57,7 +56,6 @@ def write_tree(
         for position, file in enumerate(tree.files, start=1):
             for part, data in enumerate(_parts(os.path.join(directory, file.path), file.size)):
                 container.add(part_name(position, part), data, STORED)
-                advance(len(data))
         checksum = container.finish()
         require_unused()
         again = scan_tree(directory)
@@ -89,7 +87,7 @@ def write_tree(
             )
         )
         if verify:
-            raise_for(snapshot_id, archive_problems([(path, manifest)], "full", key=store.key))
+            raise_for(snapshot_id, archive_problems([(path, manifest)], "full", store.key))
         publish(store, manifest, path)
     except BaseException as error:
         container.close()

@@ -69,12 +69,10 @@ def verify_snapshot(
             problems += [Problem(f"{link.snapshot_id}: {message}", "unsafe_archive") for message in unsafe_paths(link.values["tree"])]
     archives = [(store.archive_path(link.snapshot_id), link) for link in chain]
     complete = not problems or (expected_manifest_sha256 is not None and len(problems) == 1)
-    return problems + archive_problems(archives, level, complete, store.key)
+    return problems + archive_problems(archives, level, store.key, complete)
 
 
-def archive_problems(
-    archives: Sequence[tuple[str, Manifest]], level: str, complete: bool = True, key: EncryptionKey | None = None
-) -> list[Problem]:
+def archive_problems(archives: Sequence[tuple[str, Manifest]], level: str, key: EncryptionKey | None, complete: bool = True) -> list[Problem]:
     """What is wrong with the archives of a chain (newest first). `complete`: all of the chain is here, so records can be merged.
 
     Of an encrypted archive, length and SHA-256 of the file are checked without the key, and what is inside with it.
@@ -188,12 +186,10 @@ def _file_problems(store: SnapshotStore, snapshot_id: str, level: str) -> list[P
     return [Problem(message, "unsafe_archive") for message in hostile_problems(path)] if level == "full" else []
 
 
-def require_sound(
-    directory: str | SnapshotStore, snapshot_id: str, level: str = "full", expected_manifest_sha256: str | None = None
-) -> Manifest:
+def require_sound(directory: str | SnapshotStore, snapshot_id: str, expected_manifest_sha256: str | None = None) -> Manifest:
     """The manifest of a snapshot that has no problem; otherwise IntegrityError or UnsafeArchiveError with all of them in `details`."""
     store = open_store(directory)
-    problems = verify_snapshot(store, snapshot_id, level, expected_manifest_sha256)
+    problems = verify_snapshot(store, snapshot_id, "full", expected_manifest_sha256)
     raise_for(snapshot_id, problems)
     return load_manifest(store, snapshot_id)
 

@@ -147,7 +147,7 @@ class ArchiveWriter:
         if verify:
             bases = load_chain(self._store, self._base.snapshot_id) if self._base is not None else []
             archives = [(self._path, manifest), *((self._store.archive_path(base.snapshot_id), base) for base in bases)]
-            raise_for(self.snapshot_id, archive_problems(archives, "full", key=self._store.key))
+            raise_for(self.snapshot_id, archive_problems(archives, "full", self._store.key))
         self._publish(manifest)
         return manifest
 

@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
-from .._checkpoint import COMPLETE, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
+from .._checkpoint import COMPLETE, ERROR, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
 from .._errors import DriftError, InvalidDataError, OperationError, TimeoutExceededError, UsageError
 from .._files import wait_for_free_space
@@ -104,7 +104,7 @@ def migrate(
         try:
             return run.run(changes)
         except OperationError as error:
-            checkpoint.fail(error.message, VALIDATION_FAILED if isinstance(error, InvalidDataError) else "error")
+            checkpoint.fail(error.message, VALIDATION_FAILED if isinstance(error, InvalidDataError) else ERROR)
             raise
 
 
@@ -208,12 +208,12 @@ class _Migration:
                 "Use on_collision: prefix, or routes with an id_prefix.",
                 collisions=survey.collision_sample,
             )
-        self._require_valid(found, survey.read, "Nothing was written.")
+        self._require_valid(found, survey.read, "Nothing was written.", 0)
         fed_by = self._with_settled(survey.targets)
         self.plan.empty_targets(fed_by)
         return fed_by
 
-    def _require_valid(self, invalid: Quarantine, read: int, state: str, elsewhere: int = 0) -> None:
+    def _require_valid(self, invalid: Quarantine, read: int, state: str, elsewhere: int) -> None:
         require_valid(invalid, read + self.settled, state, self.settings.on_invalid, self.settings.min_valid_ratio, elsewhere)
 
     def _prepare(self, fed_by: dict[str, dict[str, int]]) -> None:
@@ -294,7 +294,7 @@ class _Migration:
         self.batches += 1
         self.quarantine.add(batch.invalid)
         if batch.invalid and self.settings.on_invalid == "fail":
-            self._require_valid(self.quarantine, self.read, "What came before this batch is written.")
+            self._require_valid(self.quarantine, self.read, "What came before this batch is written.", 0)
         self.targets[batch.target].take(compared)
         state = self.checkpoint.checkpoint
         state.processed_chunks, state.failed_chunks, state.last_batch_index = self.read, self.quarantine.count, self.batches - 1

@@ -76,7 +76,7 @@ class Quarantine(InvalidTally):
         return self._file
 
 
-def require_valid(invalid: Quarantine, read: int, state: str, on_invalid: str, min_valid_ratio: float, elsewhere: int = 0) -> None:
+def require_valid(invalid: Quarantine, read: int, state: str, on_invalid: str, min_valid_ratio: float, elsewhere: int) -> None:
     """InvalidDataError that names invalid records, unless they may be skipped and enough of those that were read are valid.
 
     state      what was written, as a sentence

@@ -22,7 +22,7 @@ from .expected_counts import parse_expected_counts
 from .outcome import Context, Outcome
 from .traps import find_traps
 
-HEALTH, COLLECTIONS, TRAPS = "health", "collections", "traps"
+COLLECTIONS, TRAPS = "collections", "traps"
 LATENCY_REQUESTS = 5
 
 

@@ -69,17 +69,17 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
         worker.join()
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int = REQUESTS_AT_ONCE) -> Iterator[Result]:
-    """`function` of each item, in the order of the items, at most `workers` of them at work or waiting to be taken.
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`function` of each item, in the order of the items, at most two of them at work or waiting to be taken.
 
     What `function` raises is raised here, behind the results that came before it. Items are taken in the caller's thread.
     """
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="map-ahead") as threads:
+    with ThreadPoolExecutor(max_workers=REQUESTS_AT_ONCE, thread_name_prefix="map-ahead") as threads:
         coming: deque[Future[Result]] = deque()
         try:
             for item in items:
                 coming.append(threads.submit(function, item))
-                if len(coming) >= workers:
+                if len(coming) >= REQUESTS_AT_ONCE:
                     yield coming.popleft().result()
             while coming:
                 yield coming.popleft().result()

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any
 
 _LONGEST_VALUE = 60
 
@@ -38,12 +38,3 @@ def shown(value: Any) -> str:
     """A value as it may stand in a sentence: on one line, and not a whole document."""
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
-
-
-def count_reasons(reasons: Iterable[str]) -> dict[str, int]:
-    """How often each kind occurs, the most frequent first. A plain string counts under its own text."""
-    counts: dict[str, int] = {}
-    for reason in reasons:
-        kind = reason.kind if isinstance(reason, Reason) else reason
-        counts[kind] = counts.get(kind, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

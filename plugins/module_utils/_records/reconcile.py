@@ -53,7 +53,7 @@ class Reconciler:
         target: LiveCollection,
         space: str,
         batch_size: int,
-        journal: Optional[Journal] = None,
+        journal: Optional[Journal],
         on_verified: Callable[[int], None] = lambda records: None,
     ) -> None:
         self.difference = Difference()

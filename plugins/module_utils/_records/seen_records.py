@@ -95,7 +95,7 @@ class SeenRecords:
             ((target, _encoded(record_id), digest, self._pass) for record_id, digest in zip(batch.ids, digests)),
         )
 
-    def complete(self, everything: bool = True) -> None:
+    def complete(self, everything: bool) -> None:
         """The pass is over. If it looked at everything, what it did not see is no longer in the source; if only at what was
         written since an earlier one, the notes are those of both, and count only where one looked at everything."""
         if everything:

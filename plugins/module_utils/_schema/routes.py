@@ -73,14 +73,6 @@ def parse_routes(value: Optional[Sequence[Mapping[str, Any]]]) -> tuple[Route, .
     return tuple(_parse_route(item, f"routes[{number}]") for number, item in enumerate(plain))
 
 
-def find_route(routes: Sequence[Route], source_collection: str, metadata: Optional[Mapping[str, Any]]) -> Optional[Route]:
-    """The first route that takes the record; None: its collection keeps its name."""
-    for route in routes:
-        if route.takes_from(source_collection) and route.fits(metadata):
-            return route
-    return None
-
-
 def reachable_targets(routes: Sequence[Route], source_collection: str) -> tuple[str, ...]:
     """Every target that a record of this collection could reach, whatever its metadata, in the order of the routes."""
     targets: dict[str, None] = {}

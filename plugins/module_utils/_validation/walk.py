@@ -57,8 +57,8 @@ class Walk:
         observers: Sequence[RecordObserver],
         progress: Progress,
         source_names: Sequence[str],
-        chosen: Optional[Mapping[str, Sequence[str]]] = None,
-        seen: Optional[SeenRecords] = None,
+        chosen: Optional[Mapping[str, Sequence[str]]],
+        seen: Optional[SeenRecords],
     ) -> None:
         """`stored` are the target's collections by name, `source_names` all collections of the source server.
 

@@ -11,8 +11,9 @@ import math
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import UsageError
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.reasons import count_reasons
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.fields import Field, fields_for, parse_schema, value_fault
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.invalid import InvalidTally
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import Invalid
 
 
 def one_field(**rules):
@@ -127,4 +128,6 @@ def test_a_reason_is_a_sentence_that_can_be_counted():
     reasons = [value_fault(score, 1.7), value_fault(score, 2), value_fault(score, "x" * 1000)]
     assert reasons[0] == "authenticity_score: 1.7 is above the maximum 1.0"
     assert len(reasons[2]) < 120
-    assert count_reasons(reasons) == {"authenticity_score above_maximum": 2, "authenticity_score wrong_type": 1}
+    tally = InvalidTally()
+    tally.add([Invalid("c", str(number), (reason,)) for number, reason in enumerate(reasons)])
+    assert tally.reasons == {"authenticity_score above_maximum": 2, "authenticity_score wrong_type": 1}

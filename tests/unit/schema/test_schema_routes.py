@@ -10,12 +10,12 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.collection_name import collection_name_fault
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.routes import find_route, needs_metadata, parse_routes, reachable_targets
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.routes import needs_metadata, parse_routes, reachable_targets
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import FAIL, Transformation
 
 
 def target_of(routes, source, metadata=None):
-    route = find_route(parse_routes(routes), source, metadata)
-    return None if route is None else route.to
+    return Transformation(None, parse_routes(routes), None, FAIL, [source]).place(source, "id", metadata).target
 
 
 def test_the_first_route_that_fits_wins():
@@ -23,22 +23,22 @@ def test_the_first_route_that_fits_wins():
     assert target_of(routes, "docs_old", {"kind": "joke"}) == "humor"
     assert target_of(routes, "docs_old", {"kind": "essay"}) == "docs"
     assert target_of(routes, "docs_old") == "docs"
-    assert target_of(routes, "Docs_old") is None
-    assert target_of([], "docs_old") is None
+    assert target_of(routes, "Docs_old") == "Docs_old"
+    assert target_of([], "docs_old") == "docs_old"
 
 
 @pytest.mark.parametrize(("wanted", "value"), [(1, True), (1, 1.0), (True, 1), (0, False), ("1", 1), (1.0, 1)])
 def test_conditions_are_typed(wanted, value):
     routes = [{"where": {"k": wanted}, "to": "target"}]
     assert target_of(routes, "any", {"k": wanted}) == "target"
-    assert target_of(routes, "any", {"k": value}) is None
+    assert target_of(routes, "any", {"k": value}) == "any"
 
 
 def test_every_condition_of_a_route_has_to_hold():
     routes = [{"where": {"a": 1, "b": "x"}, "to": "both"}]
     assert target_of(routes, "any", {"a": 1, "b": "x", "c": 0}) == "both"
-    assert target_of(routes, "any", {"a": 1}) is None
-    assert target_of(routes, "any", None) is None
+    assert target_of(routes, "any", {"a": 1}) == "any"
+    assert target_of(routes, "any", None) == "any"
 
 
 def test_reachable_targets_end_at_the_first_route_without_a_condition():

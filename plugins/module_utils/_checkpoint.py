@@ -86,7 +86,7 @@ class CheckpointFile:
         self.save(phase)
 
 
-def begin_checkpoint(directory: str, source: str, target: str, transformation: str, shard: Optional[str], write: bool) -> CheckpointFile:
+def begin_checkpoint(directory: str, source: str, target: str, rules: str, shard: Optional[str], write: bool) -> CheckpointFile:
     """The unfinished checkpoint of this migration, or a new one; with `write` false (check mode) nothing is saved.
 
     DiskError for a missing or unwritable directory; UsageError where another migration into this target is unfinished. One that ended
@@ -97,7 +97,7 @@ def begin_checkpoint(directory: str, source: str, target: str, transformation: s
         found = _load(path)
         if found is None or found.target != target or found.shard != shard or found.phase == COMPLETE:
             continue
-        if found.source != source or found.transformation != transformation:
+        if found.source != source or found.transformation != rules:
             if not found.stats.get("writing"):
                 if write:
                     _forget(path)
@@ -112,8 +112,13 @@ def begin_checkpoint(directory: str, source: str, target: str, transformation: s
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
     suffix = f"_shard_{shard.replace('/', '_of_')}" if shard else ""
     path = _free_path(directory, stamp + suffix)
-    migration_id = "migration_" + hashlib.sha256("\n".join((source, target, transformation)).encode()).hexdigest()[:12]
-    return CheckpointFile(path if write else None, Checkpoint(migration_id, source, target, transformation, shard), resumed=False)
+    migration_id = "migration_" + short_digest(source, target, rules)
+    return CheckpointFile(path if write else None, Checkpoint(migration_id, source, target, rules, shard), resumed=False)
+
+
+def short_digest(*texts: str) -> str:
+    """Twelve hexadecimal digits that stand for these texts in the name of a file or of a migration."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
 def _forget(path: str) -> None:

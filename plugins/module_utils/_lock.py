@@ -29,6 +29,7 @@ from typing import Any
 
 from ._errors import DiskError, LockedError
 from ._files import disk_error, make_private_directory, write_all
+from ._processes import started
 
 STORE_LOCK = ".lock"
 RUN_DIRECTORY = "/run/lock"
@@ -131,7 +132,7 @@ def _sign(descriptor: int, operation: str, exclusive: bool) -> None:
     """Write down who holds the lock. The only holder starts the file anew, one of several adds a line."""
     holder = {
         "pid": os.getpid(),
-        "process_started": _process_started(os.getpid()),
+        "process_started": started(os.getpid()),
         "host": socket.gethostname(),
         "user": _user(),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -161,16 +162,7 @@ def _holders(descriptor: int) -> list[dict[str, Any]]:
 def _may_live(holder: dict[str, Any]) -> bool:
     if holder.get("host") != socket.gethostname():
         return True
-    return holder.get("process_started") == _process_started(holder.get("pid"))
-
-
-def _process_started(pid: object) -> str | None:
-    """The kernel's start time of a process, which tells it from a later one with the same id; None when it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
+    return holder.get("process_started") == started(holder.get("pid"))
 
 
 def _described(holders: list[dict[str, Any]]) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from ._errors import DiskError, LockedError
 from ._files import disk_errors
+from ._processes import has_open, processes
 
 TRIES = 5
 PAUSE_SECONDS = 0.05
@@ -78,55 +79,39 @@ def _users(directory: str, paths: Collection[str]) -> Iterator[str]:
         except OSError:
             continue
         nodes.add((status.st_dev, status.st_ino))
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            words = _words(name, "cmdline")
-            if _has_open(name, nodes):
-                yield f"process {name} ({_called(name)}) has a file of it open"
-            elif _serves(name, words, directory):
-                yield f"process {name} ({_called(name)}) serves it"
+    for pid in processes():
+        if pid != os.getpid():
+            words = _words(pid, "cmdline")
+            if has_open(pid, nodes):
+                yield f"process {pid} ({_called(pid)}) has a file of it open"
+            elif _serves(pid, words, directory):
+                yield f"process {pid} ({_called(pid)}) serves it"
 
 
-def _has_open(process: str, nodes: set[tuple[int, int]]) -> bool:
-    folder = f"/proc/{process}/fd"
-    try:
-        descriptors = os.listdir(folder)
-    except OSError:
-        return False
-    for descriptor in descriptors:
-        try:
-            status = os.stat(f"{folder}/{descriptor}")
-        except OSError:
-            continue
-        if (status.st_dev, status.st_ino) in nodes:
-            return True
-    return False
-
-
-def _serves(process: str, words: list[str], directory: str) -> bool:
+def _serves(pid: int, words: list[str], directory: str) -> bool:
     """Whether it is a Chroma server that was told to work there: releases before 0.4 keep their data in memory, and no file open."""
     if not any("chroma" in word for word in words):
         return False
     told = [word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in words[:ASKED_WORDS]]
-    told += [word.partition("=")[2] for word in _words(process, "environ") if word.startswith("PERSIST_DIRECTORY=")]
+    told += [word.partition("=")[2] for word in _words(pid, "environ") if word.startswith("PERSIST_DIRECTORY=")]
     try:
-        begin = os.readlink(f"/proc/{process}/cwd")
+        begin = os.readlink(f"/proc/{pid}/cwd")
     except OSError:
         begin = "/"
     return any(os.path.realpath(os.path.join(begin, word)) == directory for word in told if word)
 
 
-def _words(process: str, file: str) -> list[str]:
+def _words(pid: int, file: str) -> list[str]:
     try:
-        with open(f"/proc/{process}/{file}", "rb") as content:
+        with open(f"/proc/{pid}/{file}", "rb") as content:
             return [os.fsdecode(word) for word in content.read(1 << 16).split(b"\0")]
     except OSError:
         return []
 
 
-def _called(process: str) -> str:
+def _called(pid: int) -> str:
     try:
-        with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as file:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return "unnamed"

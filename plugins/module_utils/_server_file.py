@@ -17,12 +17,15 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Iterator, Union
 from urllib.parse import quote
 
 from ._errors import OperationError
+from ._processes import has_open, processes, started
 
-FILE_NAME = "chroma.sqlite3"
+SQLITE_FILE = "chroma.sqlite3"
+# The newest migration of each group of tables.
+MIGRATIONS = "SELECT dir, max(version) FROM migrations GROUP BY dir ORDER BY dir"
 BUSY_SECONDS = 5.0
 # A reader holds up the server's commits: rows are looked through in short steps.
 ROWS_AT_ONCE = 50_000
@@ -54,7 +57,7 @@ class ServerFile:
     """The file of a running server, opened read-only. UnusableFileError where it cannot be relied on."""
 
     def __init__(self, data_directory: str) -> None:
-        self.path = os.path.join(os.path.realpath(data_directory), FILE_NAME)
+        self.path = os.path.join(os.path.realpath(data_directory), SQLITE_FILE)
         if not os.path.isfile(self.path):
             raise UnusableFileError(f"{self.path} does not exist")
         try:
@@ -71,16 +74,17 @@ class ServerFile:
     def owner(self) -> str:
         """The process that has the file open, named so that a restart makes it another one."""
         try:
-            wanted = os.stat(self.path)
+            status, running = os.stat(self.path), processes()
         except OSError as error:
-            raise UnusableFileError(f"{self.path} cannot be looked at ({error.strerror})") from None
-        owners = sorted(pid for pid in _processes() if pid != os.getpid() and _has_open(pid, wanted))
+            raise UnusableFileError(f"{error.filename} cannot be looked at ({error.strerror})") from None
+        node = (status.st_dev, status.st_ino)
+        owners = sorted(pid for pid in running if pid != os.getpid() and has_open(pid, (node,)))
         if not owners:
             raise UnusableFileError(f"no process that this user can see has {self.path} open, so that it may not be the server's")
-        return " ".join(f"{pid}@{_started(pid)}" for pid in owners)
+        return " ".join(f"{pid}@{started(pid)}" for pid in owners)
 
     def require_known_schema(self) -> None:
-        found = {str(name): int(version) for name, version in self._rows("SELECT dir, max(version) FROM migrations GROUP BY dir")}
+        found = {str(name): int(version) for name, version in self._rows(MIGRATIONS)}
         for name, (first, last) in KNOWN_MIGRATIONS.items():
             version = found.get(name)
             if version is None or not first <= version <= last:
@@ -145,38 +149,3 @@ class ServerFile:
 
 def _number(stored: Stored) -> int:
     return int.from_bytes(stored, "big") if isinstance(stored, bytes) else int(stored or 0)
-
-
-def _processes() -> Iterator[int]:
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return
-    for name in names:
-        if name.isdigit():
-            yield int(name)
-
-
-def _has_open(pid: int, wanted: os.stat_result) -> bool:
-    directory = f"/proc/{pid}/fd"
-    try:
-        descriptors = os.listdir(directory)
-    except OSError:
-        return False
-    for descriptor in descriptors:
-        try:
-            found = os.stat(f"{directory}/{descriptor}")
-        except OSError:
-            continue
-        if (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev):
-            return True
-    return False
-
-
-def _started(pid: int) -> Optional[str]:
-    """The kernel's start time of a process, which tells it from a later one with the same id."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None

@@ -32,7 +32,7 @@ VECTOR_LEVEL = 1
 READ_AT_ONCE = 1 << 20
 
 MAX_ENTRY = 256 << 20  # bytes of one entry; what is written stays far below
-BOMB_SIZE, BOMB_RATIO = 64 << 20, 200  # an entry that is both larger and denser is no honest one
+BOMB_SIZE, BOMB_RATIO = 64 << 20, 200  # an entry, or an archive, that is both larger and denser is no honest one
 
 
 @dataclass(frozen=True)

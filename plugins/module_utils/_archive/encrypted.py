@@ -68,11 +68,22 @@ def open_container(path: str, manifest: Manifest, key: EncryptionKey | None) -> 
     encryption = manifest.values.get("encryption")
     if encryption is None:
         return ContainerReader(path, manifest.values["archive_bytes"])
-    if key is None:
-        raise UsageError(f"The snapshot {manifest.snapshot_id} is encrypted by {encryption['tool']}: give encryption_key_file.")
+    present = present_key(manifest, key)
     if not stored_sha256_is_right(path, manifest):
-        raise IntegrityError(f"The archive {path} does not have the SHA-256 that its manifest says.")
-    return ContainerReader(path, encryption["plain_bytes"], decrypt(key, path, encryption["plain_bytes"]))
+        raise IntegrityError(wrong_sha256(path))
+    return ContainerReader(path, encryption["plain_bytes"], decrypt(present, path, encryption["plain_bytes"]))
+
+
+def present_key(manifest: Manifest, key: EncryptionKey | None) -> EncryptionKey:
+    """The key for an encrypted snapshot; UsageError when there is none."""
+    if key is None:
+        raise UsageError(f"The snapshot {manifest.snapshot_id} is encrypted by {manifest.values['encryption']['tool']}: give encryption_key_file.")
+    return key
+
+
+def wrong_sha256(path: str) -> str:
+    """The sentence about an archive that is not the one which was written."""
+    return f"The archive {path} does not have the SHA-256 that its manifest says."
 
 
 def stored_sha256_is_right(path: str, manifest: Manifest) -> bool:

@@ -18,16 +18,15 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from .container import BLOCK, MAX_ENTRY
+from .container import BLOCK, BOMB_RATIO, BOMB_SIZE, MAX_ENTRY
+from .manifest_schema import ENTRY_NAME
 
 READ_AT_ONCE = 64 << 10
 PLAIN_AT_ONCE = 1 << 20
 MAX_TOTAL = 64 << 30
-BOMB_AT = 64 << 20  # below this much output no ratio is a bomb
-BOMB_RATIO = 200
 MAX_MEMBERS = 1_000_000
 MAX_PROBLEMS = 20
-SAFE_NAME = re.compile(rb"format\.json|c\d{4,9}/(?:collection\.json|batch_\d{6,9}\.(?:jsonl|npy)|deleted_\d{6,9}\.jsonl)|f\d{4,9}/part_\d{6,9}\.bin")
+SAFE_NAME = re.compile(ENTRY_NAME.encode("ascii"))
 TYPES = {
     b"1": "a hard link", b"2": "a symbolic link", b"3": "a character device", b"4": "a block device", b"5": "a directory", b"6": "a named pipe",
     b"L": "a GNU long name", b"K": "a GNU long link", b"S": "a sparse file", b"x": "a pax header", b"g": "a global pax header", b"X": "a pax header",
@@ -70,7 +69,7 @@ def _plain(file: BinaryIO) -> Iterator[bytes]:
                 raise _DamagedError from None
             data = decompressor.unconsumed_tail
             plain += len(piece)
-            if plain > MAX_TOTAL or (plain > BOMB_AT and plain > compressed * BOMB_RATIO):
+            if plain > MAX_TOTAL or (plain > BOMB_SIZE and plain > compressed * BOMB_RATIO):
                 raise _BombError
             if piece:
                 yield piece

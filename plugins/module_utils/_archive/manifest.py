@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Callable
 
+from .._endpoint import Endpoint
 from .._errors import IntegrityError, UsageError
 from .._files import read_regular_file
 from .._libraries import fastjsonschema
@@ -47,7 +48,12 @@ class ServerIdentity:
 
     @property
     def text(self) -> str:
-        return f"{self.url} {self.tenant}/{self.database}"
+        return Endpoint(self.url, self.tenant, self.database).identity
+
+
+def identity_of(endpoint: Endpoint) -> ServerIdentity:
+    """The database of an endpoint, as its snapshots name it."""
+    return ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+FOLDER, BATCH_NAME, DELETED_NAME = "c[0-9]{4,9}", "batch_[0-9]{6,9}", "deleted_[0-9]{6,9}"
+
 SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 COUNT = {"type": "integer", "minimum": 0}
 SNAPSHOT_ID = {"type": "string", "pattern": "^snapshot_[0-9]{8}_[0-9]{6}(_[A-Za-z0-9_-]{1,64})?$"}
@@ -16,7 +18,7 @@ MOMENT = {
     "type": "string",
     "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?([+-][0-9]{2}:[0-9]{2}|Z)$",
 }
-BATCH = {"type": "string", "pattern": "^batch_[0-9]{6,}$"}
+BATCH = {"type": "string", "pattern": f"^{BATCH_NAME}$"}
 OPTIONAL_TEXT = {"type": ["string", "null"]}
 OPTIONAL_OBJECT = {"type": ["object", "null"]}
 
@@ -43,17 +45,17 @@ COLLECTION = _closed(
     {
         "total_documents": {**COUNT, "description": "Records of the collection as of this snapshot, those of its base included."},
         "batches": {"type": "array", "items": BATCH, "description": "The batches that this archive holds."},
-        "directory": {"type": "string", "pattern": "^c[0-9]{4,}$", "description": "Its folder in the archive; names of collections are no file names."},
+        "directory": {"type": "string", "pattern": f"^{FOLDER}$", "description": "Its folder in the archive; names of collections are no file names."},
         "stored_documents": {**COUNT, "description": "Records in this archive: all of them, or in an incremental snapshot the added and changed ones."},
         "deleted_documents": {**COUNT, "description": "Ids of the base that are gone in this snapshot; 0 without a base."},
-        "deleted": {"type": "array", "items": {"type": "string", "pattern": "^deleted_[0-9]{6,}$"}},
+        "deleted": {"type": "array", "items": {"type": "string", "pattern": f"^{DELETED_NAME}$"}},
         "digest": {**SHA256, "description": "SHA-256 of the sorted SHA-256 of all records as of this snapshot."},
         "spec": SPEC,
     }
 )
 
 ENTRY_NAME = (
-    "^(format[.]json|c[0-9]{4,}/(collection[.]json|batch_[0-9]{6,}[.](jsonl|npy)|deleted_[0-9]{6,}[.]jsonl)|f[0-9]{4,}/part_[0-9]{6,}[.]bin)$"
+    f"^(format[.]json|{FOLDER}/(collection[.]json|{BATCH_NAME}[.](jsonl|npy)|{DELETED_NAME}[.]jsonl)|f[0-9]{{4,9}}/part_[0-9]{{6,9}}[.]bin)$"
 )
 ENTRY = _closed(
     {

@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import quote
 
 from .._errors import UsageError
+from .._server_file import MIGRATIONS, SQLITE_FILE
 
-SQLITE_FILE = "chroma.sqlite3"
 # One of these is in every directory that a server has written to.
 MARKS = (SQLITE_FILE, "chroma-collections.parquet", "chroma.db")
 
@@ -66,7 +66,7 @@ def directory_contents(directory: str) -> DirectoryContents:
     except sqlite3.Error:
         return DirectoryContents()
     try:
-        migrations = {str(group): int(version) for group, version in connection.execute("SELECT dir, max(version) FROM migrations GROUP BY dir ORDER BY dir")}
+        migrations = {str(group): int(version) for group, version in connection.execute(MIGRATIONS)}
         databases: dict[tuple[str, str], dict[str, int]] = {}
         for tenant, database, name, records in connection.execute(COUNTS):
             databases.setdefault((str(tenant), str(database)), {})[str(name)] = int(records)

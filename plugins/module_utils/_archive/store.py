@@ -20,6 +20,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SNAPSHOT_ID = re.compile(r"snapshot_\d{8}_\d{6}(?:_[A-Za-z0-9_-]{1,64})?", re.ASCII)
 # The name of the snapshots that a rollback takes of what it is about to change: never what `latest` means.
 SAFETY_NAME = "before_rollback"
+# How long a snapshot is kept where nobody says, and one of a rollback.
+RETENTION_DAYS = SAFETY_RETENTION_DAYS = 7
 ARCHIVE_SUFFIX = ".tar.gz"
 ENCRYPTED_SUFFIXES = (".age", ".gpg")
 MANIFEST_SUFFIX = ".json"

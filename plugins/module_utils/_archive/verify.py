@@ -18,7 +18,7 @@ from .._libraries import np
 from .._records.digest import CollectionDigest
 from .._records.id_sets import IdSets
 from .container import GZIP_HEADER, ContainerReader, Entry
-from .encrypted import stored_sha256_is_right
+from .encrypted import stored_sha256_is_right, wrong_sha256
 from .hostile import hostile_problems
 from .layout import FORMAT_ENTRY, format_content, layout_problems, spec_content
 from .manifest import Manifest, load_manifest
@@ -84,7 +84,7 @@ def archive_problems(archives: Sequence[tuple[str, Manifest]], level: str, key: 
             if "encryption" in manifest.values and (key is None or level != "full"):
                 complete = False
                 if level == "full" and not stored_sha256_is_right(path, manifest):
-                    problems.append(Problem(f"The archive {path} does not have the SHA-256 that its manifest says."))
+                    problems.append(Problem(wrong_sha256(path)))
                 elif level != "full":
                     ContainerReader(path, manifest.values["archive_bytes"]).close()
                 continue
@@ -112,7 +112,7 @@ def content_problems(layer: Layer, is_damaged: bool) -> list[Problem]:
     manifest, container = layer.manifest, layer.container
     problems = []
     if is_damaged:
-        problems.append(Problem(f"The archive {container.path} does not have the SHA-256 that its manifest says."))
+        problems.append(Problem(wrong_sha256(container.path)))
     expected = {FORMAT_ENTRY: format_content()}
     for spec in manifest.specs():
         expected[f"{manifest.collection(spec.name)['directory']}/collection.json"] = spec_content(spec)

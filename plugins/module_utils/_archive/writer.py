@@ -30,14 +30,13 @@ from .manifest import Consistency, Manifest, ServerIdentity
 from .new_manifest import build_values, seal
 from .publish import publish
 from .reader import load_chain
-from .store import SnapshotStore, snapshot_name
+from .store import RETENTION_DAYS, SnapshotStore, snapshot_name
 from .verify import archive_problems, raise_for
 
 BATCH_ROWS = 1000
 BATCH_BYTES = 8 << 20  # of text and vectors, about; whichever limit comes first
 QUEUED_BATCHES = 2
 IDS_PER_ENTRY = 10_000
-RETENTION_DAYS = 7
 
 
 class ArchiveWriter:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Iterable, Optional
 
+from .._archive.encrypted import present_key
 from .._archive.manifest import Manifest
 from .._archive.store import SnapshotStore
 from .._encryption import EncryptionKey, read_key
-from .._errors import UsageError
 
 
 def optional_key(path: Optional[str]) -> Optional[EncryptionKey]:
@@ -23,5 +23,5 @@ def optional_key(path: Optional[str]) -> Optional[EncryptionKey]:
 def require_key(store: SnapshotStore, manifests: Iterable[Manifest]) -> None:
     """UsageError when one of these cannot be read without a key, and there is none."""
     for manifest in manifests:
-        if "encryption" in manifest.values and store.key is None:
-            raise UsageError(f"The snapshot {manifest.snapshot_id} is encrypted by {manifest.values['encryption']['tool']}: give encryption_key_file.")
+        if "encryption" in manifest.values:
+            present_key(manifest, store.key)

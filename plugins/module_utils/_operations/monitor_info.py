@@ -27,6 +27,7 @@ from .._validation.watch import Limits, Round, Watched, judge_watch, percentile
 from .._watched_log import WatchedLog
 from .expected_counts import parse_expected_counts
 from .outcome import Context, Outcome
+from .planning import select_collections
 
 # Of a watch of many hours the last rounds are returned; the checks are about all of them.
 RETURNED_ROUNDS = 120
@@ -68,7 +69,7 @@ def monitor_info(
             stack.callback(logs[-1].close)
         server = connect(endpoint)
         stack.callback(server.close)
-        held = _chosen(server, collections)
+        held = select_collections(server, collections or None)
         queries = _queries(held, searches)
         before = {**{collection.name: collection.count() for collection in held}, **parse_expected_counts(expected_counts)}
         watched = Watched(before, len(queries), tuple(log.path for log in logs))
@@ -171,14 +172,6 @@ class _Watch:
                 found += 1
                 self._watched.note_error(path, line)
         return found
-
-
-def _chosen(server: Server, names: Optional[Sequence[str]]) -> list[LiveCollection]:
-    held = {stored.name: LiveCollection(server, stored) for stored in server.list_collections()}
-    unknown = [name for name in names or () if name not in held]
-    if unknown:
-        raise UsageError(f"collections: {', '.join(map(repr, unknown))} is not in {server.endpoint.identity}; there are {', '.join(held) or 'none'}.")
-    return [held[name] for name in names or held]
 
 
 def _queries(collections: Sequence[LiveCollection], searches: int) -> list[Query]:

@@ -14,10 +14,10 @@ from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import choose_snapshot
 from .._archive.dead_runs import clean_up
-from .._archive.manifest import Manifest, ServerIdentity, parse_moment
+from .._archive.manifest import Manifest, ServerIdentity, identity_of, parse_moment
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.retention import CLOCK_TOLERANCE
-from .._archive.store import SAFETY_NAME, SnapshotStore, open_store
+from .._archive.store import SAFETY_NAME, SAFETY_RETENTION_DAYS, SnapshotStore, open_store
 from .._archive.verify import require_sound
 from .._audit import audited, unfinished_rollbacks
 from .._endpoint import Endpoint
@@ -37,7 +37,6 @@ from .rollback_files import holds_files, rollback_files, wanted_method
 from .snapshot import write_snapshot
 
 PATIENCE_SECONDS = 60.0
-SAFETY_RETENTION_DAYS = 7
 
 
 @dataclass
@@ -71,7 +70,7 @@ def rollback(
     if collections is not None and not collections:
         raise UsageError("collections is an empty list: nothing would be brought back. Leave it out for all of them.")
     store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
-    identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
+    identity = identity_of(endpoint)
     chosen = choose_snapshot(store, snapshot_id, point_in_time=point_in_time, server=identity, method=wanted_method(strategy, data_directory))
     if holds_files(store, chosen, strategy):
         return rollback_files(

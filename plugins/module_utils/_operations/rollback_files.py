@@ -16,7 +16,7 @@ from .._archive.dead_runs import clean_up
 from .._archive.encrypted import open_container
 from .._archive.manifest import FILES, RECORDS, Manifest, load_manifest
 from .._archive.server_directory import directory_contents, require_server_directory
-from .._archive.store import SAFETY_NAME, SnapshotStore
+from .._archive.store import SAFETY_NAME, SAFETY_RETENTION_DAYS, SnapshotStore
 from .._archive.tree import TreeDifference, compare_tree
 from .._archive.tree_restoration import TreeRestoration
 from .._archive.verify import require_sound
@@ -31,7 +31,6 @@ from .new_writes import cutover_since, new_writes_words
 from .outcome import Context, Outcome
 from .snapshot_files import require_apart, require_idle, write_files_snapshot
 
-SAFETY_RETENTION_DAYS = 7
 NAMED_AT_MOST = 20
 
 

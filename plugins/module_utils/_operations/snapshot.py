@@ -14,7 +14,7 @@ from typing import Any, Optional, Sequence
 
 from .._archive.catalogue import LATEST, VERIFIED, FoundSnapshot, choose_snapshot, find_named, find_snapshots
 from .._archive.dead_runs import clean_up, clean_up_if_idle
-from .._archive.manifest import FILES, RECORDS, Consistency, Manifest, ServerIdentity, load_manifest
+from .._archive.manifest import FILES, RECORDS, Consistency, Manifest, ServerIdentity, identity_of, load_manifest
 from .._archive.reader import Snapshot, open_snapshot
 from .._archive.retention import delete_snapshot, prune
 from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store
@@ -79,7 +79,7 @@ def snapshot(
     if method != FILES and data_directory is not None:
         raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
     store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
-    identity = ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database)
+    identity = identity_of(endpoint)
     existing = None if name is None else find_named(store, name, identity)
     if existing is not None:
         _require_what_is_asked(existing, method, collections, require_consistent)
@@ -257,7 +257,7 @@ def _remove(endpoint: Endpoint, directory: str, name: Optional[str], context: Co
     store = open_store(directory, for_writing=True, create=not context.check_mode)
     found = next((snapshot for snapshot in find_snapshots(store) if snapshot.snapshot_id == name), None)
     if found is None:
-        named = find_named(store, name, ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database))
+        named = find_named(store, name, identity_of(endpoint))
         found = None if named is None else FoundSnapshot(named.snapshot_id, named)
     if found is None:
         return Outcome(False, context.progress.seconds, {"snapshot": None, "path": None, "records": 0})

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
-from .._archive.manifest import FILES, Manifest, ServerIdentity
+from .._archive.manifest import FILES, Manifest, identity_of
 from .._archive.server_directory import directory_contents, require_server_directory
-from .._archive.store import SnapshotStore, new_snapshot_id
+from .._archive.store import RETENTION_DAYS, SnapshotStore, new_snapshot_id
 from .._archive.tree import scan_tree
 from .._archive.tree_writer import write_tree
 from .._audit import audited
@@ -23,7 +23,6 @@ from .._server.stopped import require_stopped
 from .outcome import Context
 
 SPACE_FACTOR = 1.02
-RETENTION_DAYS = 7
 
 
 def require_files_options(data_directory: Optional[str], collections: Optional[Sequence[str]], base: Optional[str]) -> str:
@@ -71,7 +70,7 @@ def write_files_snapshot(
                 store,
                 snapshot_id,
                 directory,
-                ServerIdentity(endpoint.url, endpoint.tenant, endpoint.database),
+                identity_of(endpoint),
                 name=name,
                 retention_days=RETENTION_DAYS if retention_days is None else retention_days,
                 verify=verify,

@@ -21,6 +21,7 @@ from .._records.live import LiveCollection
 from .._records.reconcile import Reconciler
 from .._records.spec_translation import spec_differences
 from .._schema.plan import MigrationPlan
+from .._schema.transformation import PREFIX, collision_prefix
 from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .differences import record_diff
@@ -137,20 +138,21 @@ class TargetCollection:
         if self._live is None:
             return iter(())
         by_field = plan.transformation.states_source(self.name)
-        by_prefix = plan.transformation.on_collision == "prefix" and self.merged
+        by_prefix = plan.transformation.on_collision == PREFIX and self.merged
         if self.merged and not by_field and not by_prefix:
             return None
         return self._owned(plan, self._live, by_field, by_prefix)
 
     def _owned(self, plan: MigrationPlan, live: LiveCollection, by_field: bool, by_prefix: bool) -> Iterator[list[str]]:
         selected = {source.name for source in plan.sources}
+        prefixes = tuple(map(collision_prefix, selected))
         for page in self.counterpart.surplus():
             owned = [record_id for record_id in page if plan.shard is None or plan.shard.takes(record_id)]
             if by_field and owned:
                 texts = live.read_without_vectors(owned)
                 owned = [record_id for record_id, metadata in zip(texts.ids, texts.metadatas) if (metadata or {}).get("source_collection") in selected]
             elif by_prefix:
-                owned = [record_id for record_id in owned if any(record_id.startswith(f"{source}:") for source in selected)]
+                owned = [record_id for record_id in owned if record_id.startswith(prefixes)]
             if owned:
                 yield owned
 

@@ -15,7 +15,7 @@ from .._endpoint import Endpoint
 from .._records.live import LiveCollection
 from .._records.seen_records import SeenRecords, seen_records_path
 from .._schema.plan import MigrationPlan
-from .._schema.transformation import FAIL, PREFIX
+from .._schema.transformation import FAIL, PREFIX, collision_prefix
 from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .._validation.census import Census
@@ -359,7 +359,7 @@ def _ids_are_prefixed(plan: MigrationPlan, stored: Mapping[str, LiveCollection])
             if not here:
                 continue
             plain = len(stored[target].read_without_vectors(here).ids)
-            prefixed = len(stored[target].read_without_vectors([f"{source.name}:{record_id}" for record_id in here]).ids)
+            prefixed = len(stored[target].read_without_vectors([collision_prefix(source.name) + record_id for record_id in here]).ids)
             if plain or prefixed:
                 return prefixed > plain
     return any(plan.is_merged(target) for source in plan.sources for target in plan.reachable(source))

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator, Sequence
 
 from .._errors import DriftError, IntegrityError
 from .._server.server import Server, StoredCollection
@@ -74,17 +74,18 @@ def mend(server: Server, stored: StoredCollection, spec: CollectionSpec, differe
 def remove(server: Server, stored: StoredCollection) -> int:
     """Delete a collection, its records first: on 1.5 list values of records that go with their collection come back as ghosts."""
     deleted = 0
-    for ids in _id_parts(LiveCollection(server, stored)):
+    for ids in deletable_parts(LiveCollection(server, stored).id_pages()):
         server.delete(stored.id, ids)
         deleted += len(ids)
     server.delete_collection(stored)
     return deleted
 
 
-def _id_parts(collection: LiveCollection) -> Iterator[list[str]]:
-    for page in collection.id_pages():
-        for start in range(0, len(page), DELETED_AT_ONCE):
-            yield page[start : start + DELETED_AT_ONCE]
+def deletable_parts(pages: Iterable[Sequence[str]]) -> Iterator[list[str]]:
+    """The same ids, in lists that are short enough for one request to delete."""
+    for ids in pages:
+        for start in range(0, len(ids), DELETED_AT_ONCE):
+            yield list(ids[start : start + DELETED_AT_ONCE])
 
 
 def _words(differences: dict[str, tuple[Any, Any]]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, Sequence
 
 from .._errors import DriftError, IntegrityError
 from .._libraries import np
@@ -244,20 +244,21 @@ class LiveCollection:
             back = ids.present("relisted", page)
             batch = self.fetch(back)
             missing = set(back) - set(batch.ids)
-            still = [record_id for record_id in self._ids_now() if record_id in missing] if missing else []
-            if still:
-                raise IntegrityError(
-                    f"{self.server.endpoint.url} lists the id {still[0]!r} in collection {self.name!r}, but does not give its record.",
-                    collection=self.name,
-                    ids=still[:SAMPLE_IDS],
-                )
+            if missing:
+                self._require_gone(missing, self.id_pages())
             if len(batch):
                 yield batch
         ids.clear("absent")
 
-    def _ids_now(self) -> Iterator[str]:
-        for page in self.id_pages():
-            yield from page
+    def _require_gone(self, absent: set[str], pages: Iterable[list[str]]) -> None:
+        """IntegrityError where an id whose record did not arrive is still in what the server lists."""
+        still = [record_id for page in pages for record_id in page if record_id in absent]
+        if still:
+            raise IntegrityError(
+                f"{self.server.endpoint.url} lists the id {still[0]!r} in collection {self.name!r}, but does not give its record.",
+                collection=self.name,
+                ids=still[:SAMPLE_IDS],
+            )
 
     def _note_absent(self, ids: IdSets, asked: list[str], batch: RecordBatch) -> None:
         if len(batch) != len(asked):

@@ -20,12 +20,12 @@ from .._errors import IntegrityError
 from .._journal import Journal
 from .._server.capabilities import Capabilities
 from .._server.server import RecordColumns
+from .collection_changes import deletable_parts
 from .compare import ADDED, UNCHANGED, ComparedBatch, Difference, compare_batch
 from .live import LiveCollection
 from .record_batch import Metadata, RecordBatch, concatenate
 
 REPAIR_ROUNDS = 5
-DELETED_AT_ONCE = 1000
 
 
 @dataclass
@@ -109,11 +109,9 @@ class Reconciler:
 
     def delete(self, pages: Iterable[Sequence[str]]) -> None:
         """Delete records by id."""
-        for ids in pages:
-            for start in range(0, len(ids), DELETED_AT_ONCE):
-                part = list(ids[start : start + DELETED_AT_ONCE])
-                self._target.server.delete(self._target.stored.id, part)
-                self.difference.count_deleted(part)
+        for ids in deletable_parts(pages):
+            self._target.server.delete(self._target.stored.id, ids)
+            self.difference.count_deleted(ids)
 
     def _write(self, work: _Work) -> None:
         server, collection = self._target.server, self._target.stored.id

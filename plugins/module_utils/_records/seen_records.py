@@ -14,11 +14,11 @@ of which nothing but the vector was changed since counts as one that differs.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from typing import Optional, Sequence
 
+from .._checkpoint import short_digest
 from .._errors import DiskError
 from .._libraries import np
 from .digest import record_digest
@@ -28,8 +28,7 @@ from .record_batch import RecordBatch
 
 def seen_records_path(directory: str, source: str, target: str, transformation: str) -> str:
     """Where the notes of the migration from this source into this target by these rules are kept."""
-    name = hashlib.sha256("\n".join((source, target, transformation)).encode()).hexdigest()[:12]
-    return os.path.join(directory, f"seen_{name}.sqlite")
+    return os.path.join(directory, f"seen_{short_digest(source, target, transformation)}.sqlite")
 
 
 class SeenRecords:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence
 
-from .._errors import IntegrityError
-from .live import READ_AT_ONCE, SAMPLE_IDS, LiveCollection
+from .live import READ_AT_ONCE, LiveCollection
 from .record_batch import RecordBatch
 
 
@@ -44,12 +43,6 @@ class SelectedRecords(LiveCollection):
             yield self.read_without_vectors(page)
 
     def _note_vanished(self, absent: set[str]) -> None:
-        still = [record_id for page in super().id_pages() for record_id in page if record_id in absent]
-        if still:
-            raise IntegrityError(
-                f"{self.server.endpoint.url} lists the id {still[0]!r} in collection {self.name!r}, but does not give its record.",
-                collection=self.name,
-                ids=still[:SAMPLE_IDS],
-            )
+        self._require_gone(absent, super().id_pages())
         self.movement.vanished += len(absent)
         self.movement.note(sorted(absent))

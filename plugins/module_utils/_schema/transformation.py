@@ -30,6 +30,11 @@ FAIL, PREFIX = "fail", "prefix"
 COLLECTION_TYPES = ("personality", "rhetorical", "humor", "corpus")
 
 
+def collision_prefix(source_collection: str) -> str:
+    """What `on_collision: prefix` puts before the ids in merged targets. By it `prune` also tells whose a record is."""
+    return f"{source_collection}:"
+
+
 class Placement(NamedTuple):
     """Where a record goes: the target collection, and its id there."""
 
@@ -131,14 +136,14 @@ class Transformation:
                 target, new_id = route.to, route.id_prefix + record_id
                 break
         if self.on_collision == PREFIX and target in self.merged_targets:
-            new_id = f"{source_collection}:{new_id}"
+            new_id = collision_prefix(source_collection) + new_id
         return Placement(target, new_id)
 
     def places_of(self, source_collection: str) -> tuple[tuple[str, str], ...]:
         """Every place that a record of this collection could take, whatever its metadata: the target, and what is put before the id."""
         places: dict[tuple[str, str], None] = {}
         for route in (*(route for route in self.routes if route.takes_from(source_collection)), Route("*", (), source_collection)):
-            before = f"{source_collection}:" if self.on_collision == PREFIX and route.to in self.merged_targets else ""
+            before = collision_prefix(source_collection) if self.on_collision == PREFIX and route.to in self.merged_targets else ""
             places[route.to, before + route.id_prefix] = None
             if not route.where:
                 break

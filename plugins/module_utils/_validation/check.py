@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 PASSED, WARNING, FAILED, NOT_RUN, NOT_APPLICABLE = "passed", "warning", "failed", "not_run", "not_applicable"
 
@@ -108,3 +108,9 @@ def number(count: int, one: str, many: str = "") -> str:
 def percent(part: float, whole: float) -> float:
     """Part of the whole in percent; nothing of nothing is 0."""
     return 100.0 * part / whole if whole else 0.0
+
+
+def mean(values: Sequence[Optional[float]]) -> Optional[float]:
+    """The average of those that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

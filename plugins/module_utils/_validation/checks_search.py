@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
 from .._libraries import np
-from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, number, shortened
+from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, mean, number, shortened
 from .search_quality import QueryResult
 from .text_searches import TextSearches
 from .thresholds import Thresholds
@@ -98,7 +98,7 @@ def _details(results: Sequence[QueryResult], limits: Thresholds, texts: Optional
         "collections": {name: average_divergence(own) for name, own in _grouped(results).items()},
         "worst_query_percent": query_divergence(worst[0]) if worst else None,
         "max_query_divergence_percent": limits.max_query_divergence_percent,
-        "index_divergence_percent": _mean([r.index_divergence for r in results]),
+        "index_divergence_percent": mean([r.index_divergence for r in results]),
         "recall_at_10": {"source": recall_source, "target": recall_target},
         "exact": all(result.recall_target is not None for result in results),
         "text_searches": 0 if texts is None else texts.asked,
@@ -121,7 +121,7 @@ def _index_is_broken(results: Sequence[QueryResult]) -> bool:
     source, target = _recalls(results)
     if target is None:
         # Not all records were looked at, so what is truly nearest is not known: the source's answers have to do.
-        apart = _mean([r.index_divergence for r in results])
+        apart = mean([r.index_divergence for r in results])
         return apart is not None and apart > HALF_IS_OTHERS
     return target < 0.5 * (1.0 if source is None else source)
 
@@ -141,15 +141,15 @@ def _doubt_about_index(results: Sequence[QueryResult], limits: Thresholds) -> st
 
 
 def _what_it_finds(results: Sequence[QueryResult]) -> str:
-    found = _mean([r.recall_target for r in results])
+    found = mean([r.recall_target for r in results])
     if found is None:
-        return f"its answers are {_mean([r.index_divergence for r in results]) or 0.0:.0f} % others than the source's"
+        return f"its answers are {mean([r.index_divergence for r in results]) or 0.0:.0f} % others than the source's"
     return f"it finds {100 * found:.0f} % of the true nearest records, less than half of what the source's finds"
 
 
 def _recalls(results: Sequence[QueryResult]) -> tuple[Optional[float], Optional[float]]:
     """The average recall of the source's indexes and of the target's."""
-    return _mean([r.recall_source for r in results]), _mean([r.recall_target for r in results])
+    return mean([r.recall_source for r in results]), mean([r.recall_target for r in results])
 
 
 def _grouped(results: Sequence[QueryResult]) -> dict[str, list[QueryResult]]:
@@ -203,8 +203,3 @@ def check_latency(
     if slowest_first is not None and slowest_first > limits.max_latency_ms:
         summary += f" The first search of a collection took {slowest_first:.0f} ms, as long as its index was being loaded."
     return Check(LATENCY, PASSED, p95, limits.max_latency_ms, "ms", summary, details)
-
-
-def _mean(values: Sequence[Optional[float]]) -> Optional[float]:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

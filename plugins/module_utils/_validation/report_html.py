@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Mapping, Sequence
 
+from .check import mean
 from .plain_text import for_html as text
 from .report_charts import error_classes, histogram, latency_classes, query_columns, source_rows, target_rows, timeline
 from .report_markdown import WORDS, figure, sample_sentence
@@ -211,15 +212,10 @@ def _search_rows(queries: Sequence[Mapping[str, Any]], averages: Mapping[str, fl
         own = [query for query in queries if query["collection"] == name]
         values = [query["true_divergence_percent"] if query["true_divergence_percent"] is not None else query["index_divergence_percent"] for query in own]
         worst = max((100.0 if value is None else value for value in values), default=0.0)
-        recalls = [_mean([query[key] for query in own]) for key in ("recall_source", "recall_target")]
+        recalls = [mean([query[key] for query in own]) for key in ("recall_source", "recall_target")]
         cells = f"<td>{len(own)}</td><td>{_number(average, ' %')}</td><td>{_number(worst, ' %')}</td><td>{_share(recalls[0])}</td><td>{_share(recalls[1])}</td>"
         rows.append(f"<tr><th>{text(name)}</th>{cells}</tr>")
     return rows
-
-
-def _mean(values: Sequence[Any]) -> Any:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _share(value: Any) -> str:

@@ -20,7 +20,7 @@ from .._records.record_batch import RecordBatch
 from .._records.seen_records import SeenRecords
 from .._schema.fields import SOURCE_COLLECTION, fields_for
 from .._schema.plan import MigrationPlan, TransformedBatch
-from .._schema.transformation import PREFIX, Invalid
+from .._schema.transformation import PREFIX, Invalid, collision_prefix
 from .census import Census
 from .subject import RecordObserver, Subject
 
@@ -210,5 +210,5 @@ class Walk:
             stated = (records.metadatas[row] or {}).get(SOURCE_COLLECTION)
             return stated if isinstance(stated, str) else None
         if transformation.on_collision == PREFIX:
-            return next((name for name in (*self._selected, *self._elsewhere) if records.ids[row].startswith(f"{name}:")), None)
+            return next((name for name in (*self._selected, *self._elsewhere) if records.ids[row].startswith(collision_prefix(name))), None)
         return subject.sources[0]

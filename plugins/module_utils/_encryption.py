@@ -69,8 +69,8 @@ class Encryptor:
         self._key = key
         self._home = _home(key)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 it lives as long as the program
-        words = [AGE, "--encrypt", "--identity", key.path] if key.tool == AGE else [*_gpg(key, self._home), "--symmetric"]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=self._errors, env=_environment(), close_fds=True)
+        command = [AGE, "--encrypt", "--identity", key.path] if key.tool == AGE else [*_gpg(key, self._home), "--symmetric"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=self._errors, env=_environment(), close_fds=True)
         if self._process.stdin is None:
             raise RuntimeError("no pipe")
         self.pipe = self._process.stdin.fileno()
@@ -80,12 +80,12 @@ class Encryptor:
         if self._process.stdin is not None:
             self._process.stdin.close()
         code = self._process.wait()
-        words = self.words()
+        complaint = self.complaint()
         self._clear()
         if code != 0:
-            raise DiskError(f"{self._key.tool} could not encrypt the archive: {words}.")
+            raise DiskError(f"{self._key.tool} could not encrypt the archive: {complaint}.")
 
-    def words(self) -> str:
+    def complaint(self) -> str:
         """What the program has complained about."""
         self._errors.seek(0)
         return _line(self._errors.read(4096))
@@ -115,8 +115,8 @@ def decrypt(key: EncryptionKey, path: str, limit: int) -> int:
     try:
         with disk_errors(tempfile.gettempdir(), "write a temporary file to"), tempfile.TemporaryFile() as plain, tempfile.TemporaryFile() as errors:
             with open(path, "rb") as file:
-                words = [AGE, "--decrypt", "--identity", key.path] if key.tool == AGE else [*_gpg(key, home), "--decrypt"]
-                process = subprocess.Popen(words, stdin=file, stdout=subprocess.PIPE, stderr=errors, env=_environment(), close_fds=True)
+                command = [AGE, "--decrypt", "--identity", key.path] if key.tool == AGE else [*_gpg(key, home), "--decrypt"]
+                process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=errors, env=_environment(), close_fds=True)
             try:
                 length = 0
                 while process.stdout is not None:

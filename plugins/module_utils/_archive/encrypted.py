@@ -38,8 +38,8 @@ class EncryptedContainerWriter(ContainerWriter):
             super()._write(data)
         except DiskError:
             # The pipe breaks when the program has ended; it knows why.
-            words = "" if self._encryptor is None else self._encryptor.words()
-            raise DiskError(f"{self._key.tool} could not encrypt {self.path}: {words}.", path=self.path) from None
+            complaint = "" if self._encryptor is None else self._encryptor.complaint()
+            raise DiskError(f"{self._key.tool} could not encrypt {self.path}: {complaint}.", path=self.path) from None
 
     def _settle(self, descriptor: int) -> None:
         if self._encryptor is not None:

@@ -18,7 +18,7 @@ from .._errors import IntegrityError, InvalidDataError, OperationError, TimeoutE
 from .answers import decode_records
 from .capabilities import Capabilities
 from .http import HttpClient, StatusError
-from .narrowing import write_narrowed
+from .stuck_batch import write_narrowed
 
 if TYPE_CHECKING:
     import numpy as np

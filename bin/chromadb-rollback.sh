@@ -5,6 +5,7 @@
 #
 # Snapshots and rollback of a Chroma database from the command line. Every command is a thin front over a playbook of the
 # collection infrafabric.chromadb; `chromadb-rollback.sh help` says which.
+# It is one file, so that a command for somebody in trouble sources nothing that could be missing.
 
 set -euo pipefail
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Damage of every kind, done to a real target of 2,000 records: caught by the check that should catch it, and named by id.
-And differences that are none: they raise no alarm.
+And differences that are none: they raise no alarm. All of it is one file because it is one table, from which the runs are drawn.
 
 A few of them run by default, chosen by MUTATION_SEED (0). MUTATIONS=all runs every one, MUTATIONS=30 so many.
 """

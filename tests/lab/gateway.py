@@ -9,12 +9,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Union
+
+from tests.support.chroma_server import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -39,13 +40,6 @@ def changes(output: str) -> Dict[str, int]:
     """How many tasks changed each host, from the recap."""
     recap = output.split("PLAY RECAP", 1)[1].splitlines()[1:]
     return {line.split(":")[0].strip(): int(line.split("changed=")[1].split()[0]) for line in recap if "changed=" in line}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class LocalGateway:

@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Dict, List
 
-from .gateway import free_port, play
+from tests.support.chroma_server import free_port
+
+from .gateway import play
 
 EVENTS: List[Dict[str, object]] = [
     {"notify_event": "window", "notify_window": {"start": "2026-01-10T02:00:00+00:00", "end": "2026-01-10T04:00:00+00:00"}},

@@ -142,13 +142,6 @@ class ChromaServer:
     def log_tail(self, characters: int = 3000) -> str:
         return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
 
-    def resident_bytes(self) -> int:
-        """Memory that the server holds now."""
-        for line in Path("/proc/%d/status" % self.pid).read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise RuntimeError("no VmRSS for pid %d" % self.pid)
-
     def _spawn(self) -> None:
         command, env = self._command()
         with self.log.open("ab") as log:

@@ -75,7 +75,7 @@ def test_nulls_count_as_left_out():
         ([{"from": "*", "to": "_all"}], "must begin and end with a letter or digit"),
         ([{"from": "*", "to": "all\n"}], "may hold only letters"),
         ([{"from": "*", "to": "a..b"}], "two dots"),
-        ([{"from": "*", "to": "10.0.0.1"}], "IP address"),
+        ([{"from": "*", "to": "192.0.2.1"}], "IP address"),
         ([{"where": {"k": [1]}, "to": "all"}], "routes[0].where.k: must be text or a number or true or false, not [1]"),
         ([{"where": {"k": float("nan")}, "to": "all"}], "routes[0].where.k: nan equals nothing"),
         ([{"where": {"k": None}, "to": "all"}], "routes[0].where.k: must be text or a number or true or false, not None"),

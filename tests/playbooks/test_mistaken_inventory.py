@@ -61,3 +61,26 @@ def test_misspelled_variable_is_pointed_out(tmp_path: Path) -> None:
     execute, precheck = (ansible_playbook(f"infrafabric.chromadb.{name}", "-i", inventory) for name in ("execute", "precheck"))
     assert "WARNING: nothing reads chromadb_maintenance_windo. If" in " ".join(execute.stdout.split()), execute.stdout
     assert "warning variables Nothing reads chromadb_maintenance_windo." in " ".join(precheck.stdout.split()), precheck.stdout
+
+
+def test_address_whose_name_is_misspelled_is_named(tmp_path: Path) -> None:
+    inventory = Path(write_inventory(tmp_path, "http://127.0.0.1:1", "http://127.0.0.1:2"))
+    inventory.write_text(inventory.read_text().replace("chromadb_source_url", "chromadb_source_ulr"))
+    for name in ("execute", "snapshot", "status"):
+        done = ansible_playbook(f"infrafabric.chromadb.{name}", "-i", str(inventory))
+        assert done.returncode != 0
+        assert "chromadb_source_url is not set" in " ".join((done.stdout + done.stderr).split()), (name, done.stdout)
+
+
+def test_limit_that_leaves_the_target_out_is_refused(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path, "http://127.0.0.1:1", "http://127.0.0.1:2")
+    done = ansible_playbook("infrafabric.chromadb.execute", "-i", inventory, "--limit", "old")
+    assert done.returncode != 0
+    assert "None of the targets (new) takes part, and nothing was done." in " ".join(done.stdout.split()), done.stdout
+
+
+def test_misspelled_option_of_a_rollback_is_refused(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path, "http://127.0.0.1:1", "http://127.0.0.1:2")
+    done = ansible_playbook("infrafabric.chromadb.rollback", "-i", inventory, "-e", '{"rollback_snapshotid": "snapshot_20260101_000000"}')
+    assert done.returncode != 0
+    assert "There is no option rollback_snapshotid, and nothing was changed." in " ".join(done.stdout.split()), done.stdout

@@ -186,7 +186,7 @@ def test_a_cutover_that_somebody_takes_back_meanwhile_is_not_called_done(runbook
         until(cutover, waiting.exists)
         runbook.play("rollback", "-e", json.dumps(DISCARD))
         go.touch()
-        said, _ = cutover.communicate(timeout=300)
+        said = cutover.communicate(timeout=300)[0]
     assert cutover.returncode == 2
     assert "Somebody has taken the cutover back while it was running" in " ".join(said.split())
     state = runbook.state()
@@ -212,7 +212,7 @@ def test_a_cutover_that_fails_at_once_leaves_another_ones_way_back_alone(runbook
         assert "before it changed anything" in " ".join(said.split())
         assert begun(runbook) == since
         postpone.unlink()
-        said, _ = cutover.communicate(timeout=300)
+        said = cutover.communicate(timeout=300)[0]
     assert cutover.returncode == 0, said
     assert runbook.target.url.encode() in runbook.env_file.read_bytes()
     runbook.play("rollback", "-e", json.dumps(DISCARD))
@@ -232,7 +232,7 @@ def test_a_cutover_that_waited_while_another_was_done_takes_nothing_back(runbook
         some = next(iter(runbook.target.records(str(written)).values()))
         runbook.target.add(written, [Record("since", some.embedding, "written since", {"n": 1})])
         postpone.unlink()
-        said, _ = cutover.communicate(timeout=300)
+        said = cutover.communicate(timeout=300)[0]
     assert cutover.returncode == 2
     assert "Nothing was taken back here" in " ".join(said.split())
     state = runbook.state()
@@ -258,6 +258,24 @@ def test_what_was_edited_while_a_cutover_waited_is_switched_and_comes_back(runbo
     assert runbook.env_file.read_bytes() == edited
     kept = [path for path in runbook.env_file.resolve().parent.iterdir() if path.name.startswith(runbook.env_file.resolve().name + ".")]
     assert [b"LATER=2" in path.read_bytes() for path in kept] == [True]
+
+
+def test_what_is_edited_while_a_cutover_waits_comes_back(runbook: Runbook) -> None:
+    runbook.play("execute")
+    postpone = runbook.directory / "postpone"
+    postpone.touch()
+    with started(runbook, "cutover", {"chromadb_postpone_file": str(postpone)}) as cutover:
+        until(cutover, lambda: begun(runbook) != "")
+        edited = runbook.env_file.read_bytes() + b"NEW_KEY=1\n"
+        runbook.env_file.write_bytes(edited)
+        postpone.unlink()
+        said = cutover.communicate(timeout=300)[0]
+    assert cutover.returncode == 0, said
+    assert runbook.target.url.encode() in runbook.env_file.read_bytes()
+    again = " ".join(runbook.play("cutover").stdout.split())
+    assert "nothing is copied" in again
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    assert runbook.env_file.read_bytes() == edited
 
 
 def test_a_client_that_comes_later_is_switched_by_another_run(runbook: Runbook) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fixtures for every suite that works with real servers; a conftest.py imports all of them, those that others need included.
+"""Fixtures for every suite that works with real servers; a conftest.py imports what it uses.
 
 `source` and `target` are empty places on two servers of the current release. Each test gets a tenant and a database of
 its own there, so that tests share the servers and nothing else.

@@ -67,3 +67,11 @@ def test_the_example_inventory_shows_every_inventory_variable() -> None:
     shown = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "inventories/example/group_vars").glob("*.yml"))
     hidden = {name for name in options_of("settings") if name not in shown and name.replace("chromadb_target_", "chromadb_source_") not in shown}
     assert not hidden
+
+
+def test_what_a_rollback_finds_out_is_not_taken_for_a_misspelled_option() -> None:
+    role = CHECKOUT / "roles" / "rollback"
+    texts = [path.read_text(encoding="utf-8") for path in [*(role / "tasks").glob("*.yml"), *(CHECKOUT / "playbooks").glob("*rollback.yml")]]
+    used = set(re.findall(r"\brollback_[a-z0-9_]+", "".join(texts))) - {"rollback_rto_"}  # the beginning of several
+    found = {"rollback_" + name for name in load(role / "vars" / "main.yml")["__rollback_found"]}
+    assert used - set(options_of("rollback")) == found

@@ -125,7 +125,8 @@ def test_a_collection_that_comes_right_before_the_freeze_is_translated(tmp_path:
         "    body_format: json\n    body: {name: late, get_or_create: true}\n  run_once: true\n" % stage.source.url
     )
     play("infrafabric.chromadb.execute", *INVENTORY)
-    play("infrafabric.chromadb.cutover", *INVENTORY, variables={**VARIABLES, "cutover_freeze_tasks": str(late)})
+    output = play("infrafabric.chromadb.cutover", *INVENTORY, variables={**VARIABLES, "cutover_freeze_tasks": str(late)})
+    assert output.count(": List the collections of the source]") == 2
     held = str(stage.source.collection("late")["id"])
     through = RawChroma(GATEWAY)
     through.add(held, [Record("first", np.ones(DIMENSION, "<f4"), "through the gateway")])

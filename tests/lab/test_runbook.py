@@ -39,7 +39,7 @@ def test_no_reader_notices_the_migration_and_no_write_is_lost() -> None:
     with Load(GATEWAY, held, dimension=384, pause=0.05, limit=3000) as load:
         play("infrafabric.chromadb.execute", *INVENTORY)
         before_cutover = len(load.tally.refused)
-        play("infrafabric.chromadb.cutover", *INVENTORY)
+        output = play("infrafabric.chromadb.cutover", *INVENTORY)
         done = time.monotonic()
         while not any(moment > done + 1 for moment in load.tally.acknowledged.values()):
             assert time.monotonic() - done < 30
@@ -54,3 +54,5 @@ def test_no_reader_notices_the_migration_and_no_write_is_lost() -> None:
     target_ids = set(target.records(str(target.collection("openwebui_core")["id"])))
     assert set(tally.acknowledged) <= target_ids
     assert frozen <= LONGEST_FREEZE
+    # The gateway's map is made before the freeze, and not again under it.
+    assert output.count(": List the collections of the source]") == 1

@@ -152,28 +152,22 @@ def test_the_target_stays_while_a_client_could_not_be_brought_back(runbook: Runb
 
 
 def test_a_restart_that_failed_on_the_way_back_is_made_up_for(runbook: Runbook) -> None:
+    """And meanwhile the cutover, which is on record, is not called done."""
     runbook.play("execute")
     runbook.play("cutover")
     failing = {**DISCARD, "chromadb_client_commands": [["false"]]}
     runbook.play("rollback", "-e", json.dumps(failing), fails=True)
     runbook.client_is_as_before()
-    restarts = runbook.restarts.read_text().splitlines()
-    runbook.play("rollback", "-e", json.dumps(DISCARD))
-    assert runbook.restarts.read_text().splitlines() == [*restarts, "CHROMADB_URL=http://old.example.com:1"]
-    runbook.target_is_as_before()
-
-
-def test_a_cutover_on_record_whose_client_is_back_already_is_not_called_done(runbook: Runbook) -> None:
-    runbook.play("execute")
-    runbook.play("cutover")
-    failing = {**DISCARD, "chromadb_client_commands": [["false"]]}
-    runbook.play("rollback", "-e", json.dumps(failing), fails=True)
     state = runbook.state()
     assert state is not None
     assert state["status"] == "cut_over"
     refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
     assert "a rollback was interrupted" in refused
+    restarts = runbook.restarts.read_text().splitlines()
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    assert runbook.restarts.read_text().splitlines() == [*restarts, "CHROMADB_URL=http://old.example.com:1"]
     runbook.client_is_as_before()
+    runbook.target_is_as_before()
 
 
 def test_a_cutover_that_somebody_takes_back_meanwhile_is_not_called_done(runbook: Runbook) -> None:
@@ -303,4 +297,12 @@ def test_workers_copy_nothing_into_a_target_that_was_not_saved(runbook: Runbook)
     with off_the_air(runbook, "source"):
         said = " ".join(runbook.play("execute", fails=True).stdout.split())
     assert "Nothing was copied, since" in said
+    assert contents_differences(before, runbook.target.contents()) == []
+
+
+def test_a_rollback_before_anything_was_begun_says_that_there_is_nothing(runbook: Runbook) -> None:
+    """As an execute leaves it that died before its first line, and as a wrong path looks."""
+    before = runbook.target.contents()
+    said = " ".join(runbook.play("rollback", fails=True).stdout.split())
+    assert "nothing was ever begun here" in said
     assert contents_differences(before, runbook.target.contents()) == []

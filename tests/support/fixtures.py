@@ -23,18 +23,7 @@ from .run_module import make_importable
 
 make_importable()
 
-__all__ = [
-    "_shared_source_proxy",
-    "_shared_target_proxy",
-    "case",
-    "source",
-    "source_proxy",
-    "source_server",
-    "spare_server",
-    "target",
-    "target_proxy",
-    "target_server",
-]
+__all__ = ["case", "source", "source_proxy", "source_server", "spare_server", "target", "target_proxy", "target_server"]
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ VICTIMS: Dict[str, Callable[[Playbook], None]] = {
     "the control node": lambda playbook: playbook.kill(),
 }
 # About as many tasks as each playbook announces: the blow comes at the beginning of one of them, or up to a second later.
-TASKS = {"execute": 82, "cutover": 165}
+TASKS = {"execute": 91, "cutover": 229}
 # A module that has lost its control node may still be at work, with the lock on the target: the command says so, and is given again.
 PATIENCE_SECONDS = 180
 

@@ -325,10 +325,14 @@ def test_latest_is_of_the_same_database(filled: Case, target_server: object) -> 
 
 
 def test_snapshot_restores_into_another_server(filled: Case, source_proxy: CountingProxy) -> None:
-    """The store holds one other server's snapshots only: `latest` is that one's."""
-    filled.snapshot()
-    run_module("rollback", {**filled.source.endpoint, "directory": str(filled.store), "snapshot_id": "latest"})
+    """The store holds one other server's snapshots only: `latest` is that one's, which is said: it may be a mistake."""
+    snapshot_id = filled.snapshot()["snapshot"]["snapshot_id"]
+    result = run_module("rollback", {**filled.source.endpoint, "directory": str(filled.store), "snapshot_id": "latest"})
     assert filled.differences() == []
+    warning = str(result["warnings"])
+    assert "%s was taken of" % snapshot_id in warning and warning.index(filled.target.database) < warning.index(filled.source.database)
+    filled.target.delete_collection("traps-uris")
+    assert "was taken of" not in str(filled.rollback(snapshot_id=snapshot_id).get("warnings"))
 
 
 def test_what_was_done_is_in_the_audit(filled: Case) -> None:

@@ -108,6 +108,13 @@ def choose_snapshot(
     return chosen.snapshot_id
 
 
+def of_another_server(manifest: Manifest, server: ServerIdentity) -> list[str]:
+    """A warning where a snapshot of one server is brought to another: as it should be after a move, and a mistake otherwise."""
+    if manifest.server == server:
+        return []
+    return [f"{manifest.snapshot_id} was taken of {manifest.server.text}, and is brought to {server.text}."]
+
+
 def _newest(manifests: list[Manifest], server: ServerIdentity | None, fits: Callable[[Manifest], bool]) -> Manifest | None:
     """The newest one that fits, of the server that is meant; None when that is not clear."""
     servers = {manifest.server for manifest in manifests}

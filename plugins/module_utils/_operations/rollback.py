@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional, Sequence
 
-from .._archive.catalogue import choose_snapshot
+from .._archive.catalogue import choose_snapshot, of_another_server
 from .._archive.dead_runs import clean_up
 from .._archive.manifest import Manifest, ServerIdentity, identity_of, parse_moment
 from .._archive.reader import Snapshot, open_snapshot
@@ -105,6 +105,8 @@ def rollback(
         run = _Rollback(store, snapshot, server, strategy, not full, full if remove_extra_collections is None else remove_extra_collections, context)
         stack.callback(run.close)
         run.compare(collections)
+        if run.changed:
+            run.warnings += of_another_server(snapshot.manifest, identity)
         rollback_type = "point_in_time" if point_in_time is not None else "full" if full else "partial"
         if collections is None and snapshot.manifest.selected and remove_extra_collections is None:
             run.warnings.append(f"{chosen} was taken of some collections only, so only these come back; others stay as they are.")

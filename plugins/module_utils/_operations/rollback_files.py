@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Optional
 
+from .._archive.catalogue import of_another_server
 from .._archive.dead_runs import clean_up
 from .._archive.encrypted import open_container
-from .._archive.manifest import FILES, RECORDS, Manifest, load_manifest
+from .._archive.manifest import FILES, RECORDS, Manifest, identity_of, load_manifest
 from .._archive.server_directory import directory_contents, require_server_directory
 from .._archive.store import SAFETY_NAME, SAFETY_RETENTION_DAYS, SnapshotStore
 from .._archive.tree import TreeDifference, compare_tree
@@ -104,7 +105,7 @@ def rollback_files(
                 raise DriftError(words)
             warnings.append(words)
         if changed:
-            warnings += _other_release(manifest, directory)
+            warnings += of_another_server(manifest, identity_of(endpoint)) + _other_release(manifest, directory)
         safety_snapshot_id = None
         rollback_type = "point_in_time" if to_a_moment else "full"
         told = {"server": endpoint.identity, "collections": None, "data_directory": directory}

@@ -17,7 +17,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any
 
 from ._errors import DiskError, UsageError
 from ._files import atomic_write
@@ -41,7 +41,7 @@ class Checkpoint:
     source: str
     target: str
     transformation: str
-    shard: Optional[str]
+    shard: str | None
     timestamp: str = ""
     phase: str = INITIALIZATION
     total_chunks: int = 0
@@ -56,13 +56,13 @@ class Checkpoint:
 class CheckpointFile:
     """Saves a checkpoint atomically, at most once a second unless told to."""
 
-    def __init__(self, path: Optional[str], checkpoint: Checkpoint, resumed: bool) -> None:
+    def __init__(self, path: str | None, checkpoint: Checkpoint, resumed: bool) -> None:
         self.checkpoint = checkpoint
         self.resumed = resumed
         self._path = path
         self._saved = 0.0
 
-    def save(self, phase: Optional[str] = None) -> None:
+    def save(self, phase: str | None = None) -> None:
         """Write the figures; a new phase is always written."""
         now = time.monotonic()
         new = phase is not None and phase != self.checkpoint.phase
@@ -86,7 +86,7 @@ class CheckpointFile:
         self.save(phase)
 
 
-def begin_checkpoint(directory: str, source: str, target: str, rules: str, shard: Optional[str], write: bool) -> CheckpointFile:
+def begin_checkpoint(directory: str, source: str, target: str, rules: str, shard: str | None, write: bool) -> CheckpointFile:
     """The unfinished checkpoint of this migration, or a new one; with `write` false (check mode) nothing is saved.
 
     DiskError for a missing or unwritable directory; UsageError where another migration into this target is unfinished. One that ended
@@ -140,7 +140,7 @@ def _newest_first(directory: str) -> list[str]:
     return [os.path.join(directory, name) for name in sorted(names, reverse=True)]
 
 
-def _load(path: str) -> Optional[Checkpoint]:
+def _load(path: str) -> Checkpoint | None:
     try:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any
 from urllib.parse import urlsplit
 
 from ._errors import UsageError
@@ -28,15 +29,15 @@ class Endpoint:
     url: str = DEFAULT_URL
     tenant: str = DEFAULT_TENANT
     database: str = DEFAULT_DATABASE
-    token: Optional[str] = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
     token_header: str = "authorization"
-    username: Optional[str] = None
-    password: Optional[str] = field(default=None, repr=False)
-    headers: Optional[Mapping[str, str]] = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     validate_certs: bool = True
-    ca_path: Optional[str] = None
-    client_cert: Optional[str] = None
-    client_key: Optional[str] = None
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     timeout: float = 120.0
     retries: int = 3
 

@@ -12,10 +12,9 @@ instead of a traceback from whichever file was imported first.
 from __future__ import annotations
 
 import traceback
-from typing import Optional
 
-MISSING: Optional[str] = None
-MISSING_TRACEBACK: Optional[str] = None
+MISSING: str | None = None
+MISSING_TRACEBACK: str | None = None
 
 try:
     import numpy as np

@@ -11,9 +11,10 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional
+from typing import Any
 
 PUBLISH_EVERY_SECONDS = 0.2
 
@@ -37,10 +38,10 @@ class Progress:
     It is for watching only: nothing reads it back, so it is not fsynced and failures to write it are ignored.
     """
 
-    def __init__(self, operation: str = "", path: Optional[str] = None) -> None:
+    def __init__(self, operation: str = "", path: str | None = None) -> None:
         self.operation = operation
         self.started = time.monotonic()
-        self.total: Optional[int] = None
+        self.total: int | None = None
         self.done = 0
         self._phases: dict[str, Phase] = {}
         self._current = ""

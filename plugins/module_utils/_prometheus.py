@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Sequence
 
 from ._errors import DiskError, UsageError
 from ._files import atomic_write
@@ -24,9 +24,9 @@ class Metric:
     name: str
     help: str
     kind: str = "gauge"
-    samples: list[tuple[Mapping[str, str], Optional[float]]] = field(default_factory=list)
+    samples: list[tuple[Mapping[str, str], float | None]] = field(default_factory=list)
 
-    def add(self, value: Optional[float], **labels: str) -> Metric:
+    def add(self, value: float | None, **labels: str) -> Metric:
         self.samples.append((labels, value))
         return self
 

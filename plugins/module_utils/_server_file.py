@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Iterator, Union
+from typing import Any, Union
 from urllib.parse import quote
 
 from ._errors import OperationError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Iterator, Optional
+from collections.abc import Iterator
 
 from ._errors import UsageError
 from ._files import disk_errors
@@ -26,7 +26,7 @@ class WatchedLog:
         self.path = path
         self._rest = b""
         with disk_errors(path, "read the log file"):
-            self._file: Optional[int] = _opened(path)
+            self._file: int | None = _opened(path)
             self._offset = os.lseek(self._file, 0, os.SEEK_END)
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class WatchedLog:
         if rest:
             yield rest.decode("utf-8", "replace")
 
-    def _newer(self) -> Optional[int]:
+    def _newer(self) -> int | None:
         """A descriptor of the file that is now under the path, when it is another one."""
         try:
             newer = _opened(self.path)

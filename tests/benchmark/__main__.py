@@ -20,9 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable
 
 from tests.support.chroma_server import ChromaServer
 from tests.support.raw import RawChroma
@@ -42,7 +43,7 @@ class Row:
     name: str
     value: float
     unit: str
-    bound: Optional[float]
+    bound: float | None
     remark: str = ""
 
     def text(self) -> str:
@@ -51,7 +52,7 @@ class Row:
         return "%-58s %9.2f %-3s %7s  %-8s %s" % (self.name, self.value, self.unit, bound, verdict, self.remark)
 
 
-def ratio(name: str, seconds: list[float], reference: list[float], bound: Optional[float], what: str) -> Row:
+def ratio(name: str, seconds: list[float], reference: list[float], bound: float | None, what: str) -> Row:
     """Medians against each other."""
     ours, theirs = statistics.median(seconds), statistics.median(reference)
     return Row(name, ours / theirs, "x", bound, "%.2f s against %.2f s of %s (%d runs)" % (ours, theirs, what, len(seconds)))

@@ -11,9 +11,10 @@ import importlib.util
 import itertools
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Iterator
+from typing import Any
 
 from tests.support.chroma_server import ChromaServer
 from tests.support.raw import RawChroma, Record

@@ -14,7 +14,6 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, Type
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -29,7 +28,7 @@ class Others:
         self._began, self._all, self._ours = time.perf_counter(), _machine(), _this_tree()
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.seconds = time.perf_counter() - self._began
         self.busy = max(0.0, _machine() - self._all - (_this_tree() - self._ours))
 

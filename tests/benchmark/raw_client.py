@@ -13,7 +13,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import requests

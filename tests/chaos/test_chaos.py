@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from typing import Callable, Dict
+from typing import Callable
 
 import pytest
 
@@ -47,7 +47,7 @@ RUNS = int(os.environ.get("CHAOS_RUNS", "30"))
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "").split()] or random.SystemRandom().sample(range(100_000), RUNS)
 # In a slice: no run begins after this moment.
 UNTIL = float(os.environ.get("CHAOS_UNTIL") or "inf")
-VICTIMS: Dict[str, Callable[[Playbook], None]] = {
+VICTIMS: dict[str, Callable[[Playbook], None]] = {
     "the module": lambda _playbook: kill_module(),
     "the source's server": lambda _playbook: kill_source(),
     "the target's server": lambda _playbook: kill_target(),
@@ -110,7 +110,7 @@ def pause_until(moment: float, playbook: Playbook) -> None:
         time.sleep(0.02)
 
 
-def command(name: str, variables: Dict[str, object]) -> None:
+def command(name: str, variables: dict[str, object]) -> None:
     """The documented command, given again while the module of a dead control node is still at work."""
     began = time.monotonic()
     while True:

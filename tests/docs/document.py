@@ -15,9 +15,10 @@ Markdown                              reStructuredText
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Union
+from typing import NamedTuple, Union
 
 _REMARK = re.compile(r"^(?:<!-- |\.\. )(not run|exit code|scene): (.*?)(?: -->)?$")
 _FENCE = re.compile(r"^( *)```(\w+)$")
@@ -43,7 +44,7 @@ class Console:
     commands: list[Command] = field(default_factory=list)
     indent: int = 0
     exit_code: int = 0
-    not_run: Optional[str] = None
+    not_run: str | None = None
 
 
 class File(NamedTuple):
@@ -62,7 +63,7 @@ Step = Union[Console, File, Scene]
 
 class _Block(NamedTuple):
     language: str
-    name: Optional[str]
+    name: str | None
     start: int
     lines: list[str]
     indent: int

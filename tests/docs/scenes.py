@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
 from tests.support.chroma_server import ChromaServer
 from tests.support.raw import RawChroma
@@ -34,7 +34,7 @@ class Servers:
         # What stands for the root of the file system of the documents.
         self.outside = Path()
 
-    def address(self, documented: str) -> Optional[str]:
+    def address(self, documented: str) -> str | None:
         """HOST:PORT of the server that a documented HOST:PORT stands for."""
         for addresses, server in self._all():
             if documented in addresses and server.port:

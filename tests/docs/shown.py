@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Optional
 
 SNAPSHOT_ID = re.compile(r"snapshot_\d{8}_\d{6}(?:_[A-Za-z0-9_-]+)?")
 
@@ -41,7 +40,7 @@ def masked(text: str) -> str:
     return text.strip()
 
 
-def difference(shown: Sequence[str], printed: Sequence[str]) -> Optional[str]:
+def difference(shown: Sequence[str], printed: Sequence[str]) -> str | None:
     """None if they agree, else what is not as shown. "..." in the shown lines stands for anything.
 
     Line ends count as spaces: where Ansible wraps a text depends on the length of this machine's paths.

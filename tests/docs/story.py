@@ -17,7 +17,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 from tests.support.run_module import CHECKOUT
 
@@ -142,7 +141,7 @@ class Story:
         """One name for each server: a document may call one by two addresses."""
         return ADDRESS.sub(lambda match: self.servers.address(match[0]) or match[0], text)
 
-    def _run(self, text: str, answer: Optional[str]) -> tuple[int, str]:
+    def _run(self, text: str, answer: str | None) -> tuple[int, str]:
         """In a shell that remembers its variables and its directory from command to command."""
         home = self.checkout / "home"
         script = '. %s/environment; cd "$(cat %s/directory)"\n%s\n' % (home, home, text)

@@ -22,9 +22,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Mapping, Optional, Type
+from typing import Any
 
 from tests.support.run_module import CHECKOUT, COLLECTIONS, make_importable
 
@@ -38,10 +39,10 @@ MODULES = ("snapshot", "snapshot_info", "snapshot_prune", "migrate", "rollback",
 class Run:
     """How a run ended: `result` is what the module printed (None: nothing), `signal` what killed it."""
 
-    result: Optional[dict[str, Any]]
+    result: dict[str, Any] | None
     signal: int
     points: list[Point] = field(default_factory=list)
-    acted: Optional[Point] = None
+    acted: Point | None = None
     output: str = ""
 
     @property
@@ -53,7 +54,7 @@ class Run:
         return self.result is None or bool(self.result.get("failed"))
 
     @property
-    def failure_class(self) -> Optional[str]:
+    def failure_class(self) -> str | None:
         return None if self.result is None else self.result.get("failure_class")
 
     @property
@@ -108,7 +109,7 @@ class Forks:
     def __enter__(self) -> Forks:
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
@@ -245,7 +246,7 @@ def _shift_clock(shifts: list[float]) -> None:
             module.datetime = Shifted  # type: ignore[attr-defined]
 
 
-def _plain(point: Optional[Point]) -> Optional[list[Any]]:
+def _plain(point: Point | None) -> list[Any] | None:
     return None if point is None else [point.number, point.kind, point.what]
 
 

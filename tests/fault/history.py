@@ -14,8 +14,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any
 
 import requests
 
@@ -31,7 +32,7 @@ class Write:
 
     value: int
     begun: float
-    ended: Optional[float] = None
+    ended: float | None = None
 
 
 @dataclass

@@ -23,7 +23,7 @@ import signal
 import socket
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 FSYNC, RENAME, UNLINK, MKDIR, WRITE, SEND = "fsync", "rename", "unlink", "mkdir", "write", "send"
 LASTING = ("ENOSPC", "EDQUOT", "EROFS")
@@ -45,9 +45,9 @@ class Point:
 class Injector:
     """Counts steps in `points`; at step `at` it does `action` (None: it only counts)."""
 
-    def __init__(self, at: Optional[int] = None, action: str = "kill") -> None:
+    def __init__(self, at: int | None = None, action: str = "kill") -> None:
         self.points: list[Point] = []
-        self.acted: Optional[Point] = None
+        self.acted: Point | None = None
         self._at, self._action = at, action
         self._lock = threading.Lock()
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any
 
 from tests.support.equality import contents_differences, record_differences, typed
 from tests.support.raw import Contents, Record
@@ -85,7 +86,7 @@ def record_violations(
     return found
 
 
-def _record_violation(before: Optional[Record], after: Optional[Record], now: Optional[Record], space: str, away: bool) -> Optional[str]:
+def _record_violation(before: Record | None, after: Record | None, now: Record | None, space: str, away: bool) -> str | None:
     if now is None:
         return None if before is None or after is None or away else "is gone"
     if before is None and after is None:

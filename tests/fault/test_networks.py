@@ -11,8 +11,9 @@ and the same task again, on a good network, brings the database to what it shoul
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import pytest
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 
@@ -34,7 +34,7 @@ def changed(record_id: str, **fields: Any) -> Record:
 
 
 # What somebody may have done to a record: its name, and the records that are there instead (None: gone).
-CHANGES: dict[str, tuple[str, Optional[Record]]] = {
+CHANGES: dict[str, tuple[str, Record | None]] = {
     "keys added": ("full", changed("full", metadata={**(BY_ID["full"].metadata or {}), "new": 1, "news": [1, 2]})),
     "keys removed": ("full", changed("full", metadata={"a": 1, "list": ["x", "y"]})),
     "list removed": ("full", changed("full", metadata={"a": 1, "b": "two", "c": 3.0, "d": True})),

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import numpy as np
 import pytest
@@ -226,7 +226,7 @@ def test_names_in_a_text_file_are_escaped(place: RawChroma, tmp_path: Path) -> N
         ({"expected_counts": {"first": "many"}}, "usage", "first"),
     ],
 )
-def test_options_that_cannot_be(place: RawChroma, options: dict[str, Any], failure_class: Optional[str], word: str) -> None:
+def test_options_that_cannot_be(place: RawChroma, options: dict[str, Any], failure_class: str | None, word: str) -> None:
     result = watch(place, fails=True, **options)
     assert result["failure_class"] == failure_class
     assert word in json.dumps(result["msg"])

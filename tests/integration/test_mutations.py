@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import random
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ class World:
         self.target.delete(held, list(self.target.records(held)))
         self.target.delete_collection(collection)
 
-    def rebuild(self, collection: str, records: Optional[list[Record]] = None, metadata: Any = ..., name: str = "", **hnsw: Any) -> None:
+    def rebuild(self, collection: str, records: list[Record] | None = None, metadata: Any = ..., name: str = "", **hnsw: Any) -> None:
         """The collection anew, with some settings changed."""
         held = self.pristine[collection]
         if collection in self.target.names():
@@ -97,7 +98,7 @@ class World:
         return self.case.validate(**self.options)
 
 
-def same(left: Optional[Record], right: Record) -> bool:
+def same(left: Record | None, right: Record) -> bool:
     return left is not None and left._replace(embedding=None) == right._replace(embedding=None) and left.embedding.tobytes() == right.embedding.tobytes()
 
 
@@ -152,7 +153,7 @@ def change_metadata(
     MUTATIONS.append(Mutation(name, world, check, harm, status))
 
 
-def change_document(name: str, change: Callable[[Optional[str]], Optional[str]], collection: str = "cosine", row: int = 13) -> None:
+def change_document(name: str, change: Callable[[str | None], str | None], collection: str = "cosine", row: int = 13) -> None:
     def harm(world: World) -> list[str]:
         record = world[collection][row]
         return world.put(collection, record._replace(document=change(record.document)))

@@ -11,8 +11,9 @@ import shutil
 import threading
 import time
 from collections import namedtuple
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 import pytest
 

@@ -12,7 +12,7 @@ import json
 import re
 import tarfile
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 
@@ -120,7 +120,7 @@ def test_partial_rollback_touches_nothing_else(filled: Case) -> None:
 
 
 @pytest.mark.parametrize(("remove", "stays"), [(None, False), (True, False), (False, True)])
-def test_collections_that_came_later(remove: Optional[bool], stays: bool, filled: Case) -> None:
+def test_collections_that_came_later(remove: bool | None, stays: bool, filled: Case) -> None:
     filled.snapshot()
     trap_data.write(filled.target, CollectionData("newer", [Record("x", trap_data.vectors(1)[0])]))
     options: dict[str, Any] = {} if remove is None else {"remove_extra_collections": remove}
@@ -330,7 +330,8 @@ def test_snapshot_restores_into_another_server(filled: Case, source_proxy: Count
     result = run_module("rollback", {**filled.source.endpoint, "directory": str(filled.store), "snapshot_id": "latest"})
     assert filled.differences() == []
     warning = str(result["warnings"])
-    assert "%s was taken of" % snapshot_id in warning and warning.index(filled.target.database) < warning.index(filled.source.database)
+    assert "%s was taken of" % snapshot_id in warning
+    assert warning.index(filled.target.database) < warning.index(filled.source.database)
     filled.target.delete_collection("traps-uris")
     assert "was taken of" not in str(filled.rollback(snapshot_id=snapshot_id).get("warnings"))
 

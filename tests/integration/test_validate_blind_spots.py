@@ -11,7 +11,7 @@ import pickle
 import random
 import sqlite3
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.support.counting_proxy import CountingProxy, Fault
 from tests.support.raw import RawChroma, Record
 
 
-def shuffled_index(server: ChromaServer, seed: int, collection: Optional[str] = None) -> None:
+def shuffled_index(server: ChromaServer, seed: int, collection: str | None = None) -> None:
     """Every vector of the server's indexes (or of one collection's) finds the record of another one; the records themselves stay as they are."""
     places = "*" if collection is None else vector_segment(server, collection)
     found = list((server.directory / "data").glob(f"{places}/index_metadata.pickle"))
@@ -46,7 +46,7 @@ def vector_segment(server: ChromaServer, collection: str) -> str:
 
 
 @pytest.mark.parametrize("sample", [None, {"size": 300, "seed": 1}])
-def test_an_index_that_names_the_wrong_records_is_no_go(sample: Optional[dict[str, int]], case: Case, tmp_path: Path) -> None:
+def test_an_index_that_names_the_wrong_records_is_no_go(sample: dict[str, int] | None, case: Case, tmp_path: Path) -> None:
     records = [Record("r%d" % n, row, "text %d" % n, None) for n, row in enumerate(trap_data.vectors(2000, dimension=16, seed=5))]
     case.source.add(case.source.create("things"), records)
     with ChromaServer() as server:
@@ -87,7 +87,7 @@ def test_an_index_is_looked_at_whatever_the_user_searches_for(case: Case, tmp_pa
 
 
 @pytest.mark.parametrize("sample", [None, {"size": 60}])
-def test_documents_that_no_word_finds_any_more_are_no_go(sample: Optional[dict[str, int]], case: Case, tmp_path: Path) -> None:
+def test_documents_that_no_word_finds_any_more_are_no_go(sample: dict[str, int] | None, case: Case, tmp_path: Path) -> None:
     rows = trap_data.vectors(80)
     for name in ("things", "places"):
         case.source.add(case.source.create(name), [Record("r%d" % n, row, "number %d of the documents" % n, None) for n, row in enumerate(rows)])

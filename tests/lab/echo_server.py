@@ -12,15 +12,14 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import List, Optional, Type
 
 
 class EchoServer:
     def __init__(self) -> None:
         self.answering = threading.Event()
         self.answering.set()
-        self.arrived: List[str] = []
-        self.finished: List[str] = []
+        self.arrived: list[str] = []
+        self.finished: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -54,7 +53,7 @@ class EchoServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.answering.set()
         self._server.shutdown()
         self._server.server_close()

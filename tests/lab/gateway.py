@@ -13,14 +13,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
 
 from tests.support.chroma_server import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def play(playbook: Union[str, Path], *arguments: str, variables: Optional[Dict[str, object]] = None, fails: bool = False) -> str:
+def play(playbook: str | Path, *arguments: str, variables: dict[str, object] | None = None, fails: bool = False) -> str:
     """Run ansible-playbook and give back what it printed; unless it is to fail, a failed play is an AssertionError with all of it."""
     command = [str(Path(sys.executable).with_name("ansible-playbook")), str(playbook), *arguments]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as extra:
@@ -32,11 +31,11 @@ def play(playbook: Union[str, Path], *arguments: str, variables: Optional[Dict[s
     return done.stdout
 
 
-def _environment() -> Dict[str, str]:
+def _environment() -> dict[str, str]:
     return {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
 
 
-def changes(output: str) -> Dict[str, int]:
+def changes(output: str) -> dict[str, int]:
     """How many tasks changed each host, from the recap."""
     recap = output.split("PLAY RECAP", 1)[1].splitlines()[1:]
     return {line.split(":")[0].strip(): int(line.split("changed=")[1].split()[0]) for line in recap if "changed=" in line}
@@ -55,7 +54,7 @@ class LocalGateway:
             "- hosts: localhost\n  connection: local\n  gather_facts: true\n  gather_subset: ['!all']\n  tasks:\n"
             "    - ansible.builtin.include_role:\n        name: infrafabric.chromadb.gateway\n        tasks_from: '{{ entry }}'\n"
         )
-        self.variables: Dict[str, object] = {
+        self.variables: dict[str, object] = {
             "ansible_python_interpreter": sys.executable,
             "gateway_source_url": source,
             "gateway_target_url": target,
@@ -73,17 +72,17 @@ class LocalGateway:
         """Apply an entry point of the role; how many tasks changed something."""
         return changes(play(self.playbook, "-i", "localhost,", *arguments, variables={**self.variables, "entry": entry, **variables}))["localhost"]
 
-    def call(self, *arguments: str, check: bool = True) -> Dict[str, object]:
+    def call(self, *arguments: str, check: bool = True) -> dict[str, object]:
         command = [str(self.command), "--config", str(self.config), *arguments]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         assert not check or done.returncode == 0, done.stdout
-        answer: Dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
         return answer
 
     def start_call(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen([str(self.command), "--config", str(self.config), *arguments], stdout=subprocess.PIPE, text=True)
 
-    def request(self, method: str, path: str, body: object = None) -> Tuple[int, str, Dict[str, str]]:
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, str, dict[str, str]]:
         """One request with the path as it is given, byte for byte: status, body, headers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
@@ -97,5 +96,5 @@ class LocalGateway:
         finally:
             connection.close()
 
-    def processes(self) -> List[int]:
+    def processes(self) -> list[int]:
         return [int(path.read_text()) for path in (self.config.parent.parent / "run").glob("*.pid")]

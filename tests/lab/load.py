@@ -16,7 +16,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Dict, List, Optional, Tuple, Type
 from urllib.parse import urlsplit
 
 REFUSED = 403
@@ -27,10 +26,10 @@ class Tally:
     """What the clients saw; times are those of time.monotonic(), at the answer."""
 
     reads: int = 0
-    failed_reads: List[Tuple[float, str]] = field(default_factory=list)
-    acknowledged: Dict[str, float] = field(default_factory=dict)
-    refused: List[float] = field(default_factory=list)
-    failed_writes: List[Tuple[float, str]] = field(default_factory=list)
+    failed_reads: list[tuple[float, str]] = field(default_factory=list)
+    acknowledged: dict[str, float] = field(default_factory=dict)
+    refused: list[float] = field(default_factory=list)
+    failed_writes: list[tuple[float, str]] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -60,7 +59,7 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=60)
@@ -77,7 +76,7 @@ class Load:
 
     def _read(self) -> None:
         connection = self._connect()
-        questions: List[Tuple[str, str, Optional[Dict[str, object]]]] = [
+        questions: list[tuple[str, str, dict[str, object] | None]] = [
             ("POST", "/get", {"limit": 3, "include": ["documents"]}),
             ("POST", "/query", {"query_embeddings": [self._vector], "n_results": 3}),
             ("GET", "/count", None),
@@ -110,8 +109,8 @@ class Load:
                     self.tally.failed_writes.append((time.monotonic(), "%s %s" % (status, text)))
 
     def _ask(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Optional[Dict[str, object]]
-    ) -> Tuple[int, str, http.client.HTTPConnection]:
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: dict[str, object] | None
+    ) -> tuple[int, str, http.client.HTTPConnection]:
         try:
             connection.request(method, self._path + path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()

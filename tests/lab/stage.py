@@ -18,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Dict, List, Optional, Tuple, Type
+from typing import Callable
 
 import numpy as np
 import requests
@@ -39,13 +39,13 @@ FREEZE_SECONDS = 15
 # How a module's process is found on its host; the brackets keep the pattern from finding itself.
 MODULE = "[/]opt/chromadb-runtime/bin/python"
 CLIENT_FILE = "/etc/client.env"
-VARIABLES: Dict[str, object] = {
+VARIABLES: dict[str, object] = {
     "gateway_freeze_seconds": FREEZE_SECONDS,
     "cutover_watch_seconds": 1,
     "cutover_watch_interval": 1,
     "chromadb_client_files": [{"path": CLIENT_FILE, "key": "CHROMADB_URL"}],
 }
-DISCARD: Dict[str, object] = {"rollback_discard_new_writes": True}
+DISCARD: dict[str, object] = {"rollback_discard_new_writes": True}
 CLIENT_SETTINGS = "SECRET=not-a-real-secret\nCHROMADB_URL=%s\n" % GATEWAY
 
 
@@ -79,7 +79,7 @@ class Writer:
     """
 
     def __init__(self, collection: str, prefix: str, pause: float = 0.05, url: str = GATEWAY) -> None:
-        self.acknowledged: Dict[str, str] = {}
+        self.acknowledged: dict[str, str] = {}
         self.refused = 0
         self.side = ""
         self._path = "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/upsert" % collection
@@ -91,7 +91,7 @@ class Writer:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join(60)
 
@@ -153,11 +153,11 @@ class Stage:
 
     # The state
 
-    def gateway(self) -> Dict[str, object]:
-        answer: Dict[str, object] = json.loads(on_host(SOURCE_HOST, "chromadb-gateway status"))
+    def gateway(self) -> dict[str, object]:
+        answer: dict[str, object] = json.loads(on_host(SOURCE_HOST, "chromadb-gateway status"))
         return answer
 
-    def client_settings(self) -> Tuple[str, str]:
+    def client_settings(self) -> tuple[str, str]:
         return on_host(CLIENT_HOST, "cat %s" % CLIENT_FILE), on_host(CLIENT_HOST, "stat -c %%a %s" % CLIENT_FILE).strip()
 
     def is_old(self, writer: Writer) -> None:
@@ -199,7 +199,7 @@ class Stage:
 class Playbook:
     """ansible-playbook at work, which can be killed as its machine can."""
 
-    def __init__(self, name: str, variables: Optional[Dict[str, object]] = None) -> None:
+    def __init__(self, name: str, variables: dict[str, object] | None = None) -> None:
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "infrafabric.chromadb.%s" % name, *INVENTORY]
         command += ["--extra-vars", json.dumps({**VARIABLES, **(variables or {})})]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
@@ -237,7 +237,7 @@ def cut_connections() -> None:
             pass
 
 
-def connections() -> List[int]:
+def connections() -> list[int]:
     mine = (os.environ["LAB_DIR"] + "/cp").encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

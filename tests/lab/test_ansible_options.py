@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Dict, List, Set, Tuple
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ PROGRESS = re.compile(r"^(target\d) \| migrate: \w+  \[#*\.*\] +\d+ %  [\d,]+/80
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Dict[str, RawChroma]:
+def fleet() -> dict[str, RawChroma]:
     play(LAB / "servers_of_the_fleet.yml", *INVENTORY)
     servers = {name: RawChroma("http://198.18.0.1%d:8000" % number) for name, number in TARGETS.items()}
     for name, server in servers.items():
@@ -50,7 +49,7 @@ def fleet() -> Dict[str, RawChroma]:
     return servers
 
 
-def snapshots(number: int) -> Set[str]:
+def snapshots(number: int) -> set[str]:
     return set(on_host(number, "ls %s 2>/dev/null || true" % SNAPSHOTS).split())
 
 
@@ -58,12 +57,12 @@ def network(host: str, state: str) -> None:
     subprocess.run(["ip", "link", "set", host, state], check=True)
 
 
-def statuses(output: str) -> Dict[str, Dict[str, int]]:
+def statuses(output: str) -> dict[str, dict[str, int]]:
     recap = output.split("PLAY RECAP", 1)[1].splitlines()[1:]
     return {line.split(":")[0].strip(): {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for line in recap if " ok=" in line}
 
 
-def timed(playbook: str, words: str) -> Tuple[str, float]:
+def timed(playbook: str, words: str) -> tuple[str, float]:
     """The output of a playbook that fails, and how many seconds the task had taken when these words appeared."""
     command = [str(Path(sys.executable).with_name("ansible-playbook")), playbook, *INVENTORY]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
@@ -81,21 +80,21 @@ def timed(playbook: str, words: str) -> Tuple[str, float]:
     return output, seen - began
 
 
-def test_check_mode_tells_and_leaves_every_host_as_it_was(fleet: Dict[str, RawChroma]) -> None:
+def test_check_mode_tells_and_leaves_every_host_as_it_was(fleet: dict[str, RawChroma]) -> None:
     before = {number: snapshots(number) for number in TARGETS.values()}
     output = play("infrafabric.chromadb.snapshot", *INVENTORY, "--check", "--diff")
     assert {host: count > 0 for host, count in changes(output).items()} == dict.fromkeys(TARGETS, True), output
     assert {number: snapshots(number) for number in TARGETS.values()} == before
 
 
-def test_a_limit_is_kept_to(fleet: Dict[str, RawChroma]) -> None:
+def test_a_limit_is_kept_to(fleet: dict[str, RawChroma]) -> None:
     before = {number: snapshots(number) for number in TARGETS.values()}
     output = play("infrafabric.chromadb.snapshot", *INVENTORY, "--limit", "target2")
     assert set(changes(output)) == {"target2"}
     assert {number: snapshots(number) != before[number] for number in TARGETS.values()} == {1: False, 2: True, 3: False}
 
 
-def test_a_dead_host_is_unreachable_within_seconds_and_the_others_finish(fleet: Dict[str, RawChroma], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_host_is_unreachable_within_seconds_and_the_others_finish(fleet: dict[str, RawChroma], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {number: snapshots(number) for number in (1, 2)}
     network("h3", "down")
     try:
@@ -120,8 +119,8 @@ def test_a_host_that_dies_is_given_up_in_seconds() -> None:
     """With a connection that stands: neither the kernel nor ssh would notice for many minutes."""
     command = [str(Path(sys.executable).with_name("ansible")), "target3", *INVENTORY, "-m", "ansible.builtin.command", "-a", "sleep 4321"]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
-    ended: List[float] = []
-    answers: List[subprocess.CompletedProcess[str]] = []
+    ended: list[float] = []
+    answers: list[subprocess.CompletedProcess[str]] = []
 
     def ask() -> None:
         answers.append(subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False))
@@ -143,7 +142,7 @@ def test_a_host_that_dies_is_given_up_in_seconds() -> None:
     assert ended[0] - died < STANDING_CONNECTION
 
 
-def test_batches_and_forks(fleet: Dict[str, RawChroma]) -> None:
+def test_batches_and_forks(fleet: dict[str, RawChroma]) -> None:
     """One first, then the others at once, and each gets the records that are its own."""
     for server in fleet.values():
         server.add(str(server.collection("own")["id"]), [Record("stranger", np.zeros(3, "<f4"))])
@@ -153,7 +152,7 @@ def test_batches_and_forks(fleet: Dict[str, RawChroma]) -> None:
     assert {name: set(server.contents()["own"].records) for name, server in fleet.items()} == {name: {name} for name in fleet}
 
 
-def test_progress_of_two_hosts_survives_a_short_outage(fleet: Dict[str, RawChroma]) -> None:
+def test_progress_of_two_hosts_survives_a_short_outage(fleet: dict[str, RawChroma]) -> None:
     source = fleet["target1"]
     vectors = np.random.default_rng(1).normal(size=(SLOW_RECORDS, 8)).astype("<f4")
     source.add(source.create("slow"), [Record("s%d" % n, vectors[n], "slow %d" % n, {"n": n}) for n in range(SLOW_RECORDS)])

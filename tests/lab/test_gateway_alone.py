@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import socket
 import time
-from typing import Callable, Dict, Iterator, Tuple
+from collections.abc import Iterator
+from typing import Callable
 
 import pytest
 
@@ -49,7 +50,7 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Tuple[RawChroma, RawChroma]]:
+def servers() -> Iterator[tuple[RawChroma, RawChroma]]:
     with ChromaServer() as first, ChromaServer() as second:
         places = RawChroma(first.url), RawChroma(second.url)
         for place in places:
@@ -60,7 +61,7 @@ def servers() -> Iterator[Tuple[RawChroma, RawChroma]]:
 
 
 @pytest.fixture(scope="module")
-def installed(servers: Tuple[RawChroma, RawChroma], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def installed(servers: tuple[RawChroma, RawChroma], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     source, target = servers
     gateway = LocalGateway(tmp_path_factory.mktemp("gateway"), source.url)
     assert gateway.role(gateway_verify=True) > 0
@@ -94,7 +95,7 @@ def test_while_frozen_reads_pass_and_every_write_is_refused(pair: Pair) -> None:
     before = pair.ids(pair.source, pair.on_source)
     assert gateway.call("freeze")["changed"] is True
     assert gateway.call("freeze")["changed"] is False
-    reads: list[Tuple[str, str, object]] = [
+    reads: list[tuple[str, str, object]] = [
         ("GET", "/api/v2/heartbeat", None),
         ("GET", DATABASE + "/collections", None),
         ("GET", DATABASE + "/collections/demo", None),
@@ -105,7 +106,7 @@ def test_while_frozen_reads_pass_and_every_write_is_refused(pair: Pair) -> None:
     ]
     for method, path, body in reads:
         assert gateway.request(method, path, body)[0] == 200, path
-    writes: list[Tuple[str, str, object]] = [
+    writes: list[tuple[str, str, object]] = [
         ("POST", at + "/add", record),
         ("POST", at + "/upsert", record),
         ("POST", at + "/update", {"ids": ["r1"], "documents": ["changed"]}),
@@ -171,7 +172,7 @@ def test_clients_notice_nothing_but_the_frozen_seconds(pair: Pair) -> None:
         "gateway_target_collections": [{"name": "demo", "id": pair.on_target}],
     }
     gateway.variables.update(maps)
-    frozen: list[Tuple[float, float]] = []
+    frozen: list[tuple[float, float]] = []
 
     def freeze_for(*steps: str) -> None:
         began = time.monotonic()
@@ -216,7 +217,7 @@ def test_a_switched_gateway_keeps_its_target_and_its_map(pair: Pair) -> None:
     """The role again, with what it was first installed with: its clients would be at the source, or would not find what they hold."""
     gateway = pair.gateway
     assert gateway.call("--check", "switch", "--without-freeze")["changed"] is True, "the map of a run in check mode is not loaded"
-    maps: Dict[str, object] = {
+    maps: dict[str, object] = {
         "gateway_target_url": pair.target.url,
         "gateway_source_collections": [{"name": "demo", "id": pair.on_source}],
         "gateway_target_collections": [{"name": "demo", "id": pair.on_target}],
@@ -226,7 +227,7 @@ def test_a_switched_gateway_keeps_its_target_and_its_map(pair: Pair) -> None:
     gateway.call("switch", "--token", token, "--thaw")
     assert "somebody else has moved the clients" in str(gateway.call("switch", "--token", token, check=False)["error"])
     answered = gateway.request("GET", "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/count" % pair.on_source)
-    unknown: Dict[str, object] = {"gateway_target_url": pair.target.url, "gateway_source_collections": [], "gateway_target_collections": []}
+    unknown: dict[str, object] = {"gateway_target_url": pair.target.url, "gateway_source_collections": [], "gateway_target_collections": []}
     for lacking in (unknown, {**unknown, "gateway_target_url": ""}):
         with pytest.raises(AssertionError, match="The gateway is switched, with 1 pairs of collections"):
             gateway.role(**lacking)
@@ -261,7 +262,7 @@ def test_the_switch_needs_the_freeze_that_was_meant(pair: Pair) -> None:
 
 
 @pytest.fixture(scope="module")
-def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[LocalGateway, EchoServer, EchoServer]]:
+def echoing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalGateway, EchoServer, EchoServer]]:
     with EchoServer() as source, EchoServer() as target:
         gateway = LocalGateway(tmp_path_factory.mktemp("gateway"), source.url, target.url)
         gateway.variables["gateway_collections"] = [
@@ -290,7 +291,7 @@ THERE = "00000007-2222-2222-2222-222222222222"
         ("/api/v2/tenants/%s/databases", False),
     ],
 )
-def test_paths_arrive_as_they_were_sent_but_for_the_uuid(echoing: Tuple[LocalGateway, EchoServer, EchoServer], sent: str, translated: bool) -> None:
+def test_paths_arrive_as_they_were_sent_but_for_the_uuid(echoing: tuple[LocalGateway, EchoServer, EchoServer], sent: str, translated: bool) -> None:
     gateway, _source, _target = echoing
     assert gateway.request("POST", sent % HELD)[1] == "POST " + sent % HELD
     assert gateway.request("POST", sent % THERE)[1] == "POST " + sent % (HELD if translated else THERE)
@@ -302,7 +303,7 @@ def test_paths_arrive_as_they_were_sent_but_for_the_uuid(echoing: Tuple[LocalGat
         gateway.call("unswitch")
 
 
-def test_the_freeze_waits_for_writes_in_flight(echoing: Tuple[LocalGateway, EchoServer, EchoServer]) -> None:
+def test_the_freeze_waits_for_writes_in_flight(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
     """Also for a write whose client has gone away: the server is still at work on it."""
     gateway, source, _target = echoing
     source.answering.clear()
@@ -323,7 +324,7 @@ def test_the_freeze_waits_for_writes_in_flight(echoing: Tuple[LocalGateway, Echo
     gateway.call("thaw")
 
 
-def test_a_write_that_does_not_end_takes_the_freeze_back(echoing: Tuple[LocalGateway, EchoServer, EchoServer]) -> None:
+def test_a_write_that_does_not_end_takes_the_freeze_back(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
     gateway, source, _target = echoing
     source.answering.clear()
     before = len(source.arrived)
@@ -336,7 +337,7 @@ def test_a_write_that_does_not_end_takes_the_freeze_back(echoing: Tuple[LocalGat
         source.answering.set()
 
 
-def test_a_write_that_is_still_being_sent_is_refused_when_it_is_complete(echoing: Tuple[LocalGateway, EchoServer, EchoServer]) -> None:
+def test_a_write_that_is_still_being_sent_is_refused_when_it_is_complete(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
     """A slow sender neither holds the freeze up nor slips through it."""
     gateway, source, _target = echoing
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
@@ -348,7 +349,7 @@ def test_a_write_that_is_still_being_sent_is_refused_when_it_is_complete(echoing
     gateway.call("thaw")
 
 
-def test_a_gateway_that_does_not_run_freezes_nothing(echoing: Tuple[LocalGateway, EchoServer, EchoServer]) -> None:
+def test_a_gateway_that_does_not_run_freezes_nothing(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
     gateway, _source, _target = echoing
     gateway.call("stop")
     try:

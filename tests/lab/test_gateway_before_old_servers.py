@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Dict, Tuple
 
 from tests.support.chroma_server import ChromaServer
 from tests.support.raw import RawChroma, Record
@@ -20,7 +19,7 @@ COLLECTIONS = "/api/v1/collections"
 VECTOR = [1.0, 2.0, 3.0]
 
 
-def filled(url: str, held: str) -> Tuple[RawChroma, str]:
+def filled(url: str, held: str) -> tuple[RawChroma, str]:
     """A server with one record, whose document says where it is."""
     server = RawChroma(url)
     uuid = server.create("demo")
@@ -36,7 +35,7 @@ def test_every_state_before_servers_of_api_v1(tmp_path: Path) -> None:
         gateway.variables["gateway_collections"] = [{"source": on_source, "target": on_target}]
         gateway.role(gateway_verify=True)
 
-        def ask(verb: str, uuid: str, body: Dict[str, object]) -> Tuple[int, object]:
+        def ask(verb: str, uuid: str, body: dict[str, object]) -> tuple[int, object]:
             status, text, _headers = gateway.request("POST", "%s/%s/%s" % (COLLECTIONS, uuid, verb), body)
             return status, json.loads(text)
 

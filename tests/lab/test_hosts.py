@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Dict, List, Tuple
 
 import pytest
 
@@ -28,16 +27,16 @@ INVENTORY = ("-i", str(LAB / "inventories" / "runbook.yml"))
 SOURCE, TARGET, GATEWAY = "http://198.18.0.11:8001", "http://198.18.0.12:8000", "http://198.18.0.11:8000"
 
 
-def status() -> Dict[str, object]:
-    answer: Dict[str, object] = json.loads(on_host(1, "chromadb-gateway status"))
+def status() -> dict[str, object]:
+    answer: dict[str, object] = json.loads(on_host(1, "chromadb-gateway status"))
     return answer
 
 
 @pytest.fixture(scope="module")
-def installed() -> Tuple[str, str]:
+def installed() -> tuple[str, str]:
     """Servers and gateway, and the collection `demo` on both: its UUIDs."""
     install()
-    uuids: List[str] = []
+    uuids: list[str] = []
     for url in (SOURCE, TARGET):
         server = RawChroma(url)
         uuids.append(server.create("demo"))
@@ -52,11 +51,11 @@ def ids(url: str, uuid: str) -> set[str]:
     return set(RawChroma(url).session.post(url + path, json={"include": []}, timeout=60).json()["ids"])
 
 
-def test_a_second_run_changes_nothing(installed: Tuple[str, str]) -> None:
+def test_a_second_run_changes_nothing(installed: tuple[str, str]) -> None:
     assert set(changes(play(LAB / "install.yml", *INVENTORY)).values()) == {0}
 
 
-def test_the_services_run_without_privileges(installed: Tuple[str, str]) -> None:
+def test_the_services_run_without_privileges(installed: tuple[str, str]) -> None:
     for host, unit in ((1, "chromadb"), (1, "chromadb-gateway"), (1, "chromadb-gateway-router"), (2, "chromadb")):
         pid = on_host(host, "systemctl show --property MainPID --value %s" % unit).strip()
         facts = on_host(host, "grep -E '^(Uid|NoNewPrivs|CapEff):' /proc/%s/status" % pid).split()
@@ -65,9 +64,9 @@ def test_the_services_run_without_privileges(installed: Tuple[str, str]) -> None
         assert int(facts[facts.index("CapEff:") + 1], 16) == 0
 
 
-def test_the_switch_under_load_is_noticed_by_no_reader(installed: Tuple[str, str]) -> None:
+def test_the_switch_under_load_is_noticed_by_no_reader(installed: tuple[str, str]) -> None:
     on_source, on_target = installed
-    pairs: Dict[str, object] = {"gateway_collections": [{"source": on_source, "target": on_target}]}
+    pairs: dict[str, object] = {"gateway_collections": [{"source": on_source, "target": on_target}]}
     with Load(GATEWAY, on_source, pause=0.03, limit=500) as load:
         play(LAB / "switch.yml", *INVENTORY, variables=pairs)
         switched = time.monotonic()
@@ -86,7 +85,7 @@ def test_the_switch_under_load_is_noticed_by_no_reader(installed: Tuple[str, str
     assert status()["state"] == "open"
 
 
-def test_a_freeze_that_nobody_ends_ends_by_itself(installed: Tuple[str, str]) -> None:
+def test_a_freeze_that_nobody_ends_ends_by_itself(installed: tuple[str, str]) -> None:
     """As when the control node has died; and neither the gateway's restart nor a crash of its processes is a thaw."""
     play(LAB / "gateway_step.yml", *INVENTORY, variables={"step": "freeze", "gateway_freeze_seconds": 20})
     on_host(1, "systemctl restart chromadb-gateway-router && kill -KILL $(systemctl show --property MainPID --value chromadb-gateway)")
@@ -99,9 +98,9 @@ def test_a_freeze_that_nobody_ends_ends_by_itself(installed: Tuple[str, str]) ->
     assert on_host(1, "systemctl is-active chromadb-gateway chromadb-gateway-router").split() == ["active", "active"]
 
 
-def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(installed: Tuple[str, str]) -> None:
+def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(installed: tuple[str, str]) -> None:
     """A new virtual environment, a tenant and a database; the other release's data are refused, and the first server keeps the user of both."""
-    wanted: Dict[str, object] = {
+    wanted: dict[str, object] = {
         "second_host": "target",
         "server_instance": "second",
         "server_venv": "/opt/second",
@@ -120,7 +119,7 @@ def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(i
     assert on_host(2, "id -un chromadb; systemctl is-active chromadb").split() == ["chromadb", "active"]
 
 
-def test_the_gateway_goes_without_a_trace(installed: Tuple[str, str]) -> None:
+def test_the_gateway_goes_without_a_trace(installed: tuple[str, str]) -> None:
     install.cache_clear()
     play(LAB / "gateway_step.yml", *INVENTORY, variables={"step": "remove"})
     places = "/etc /var/lib /var/cache /run /usr/local/sbin /etc/systemd/system /etc/systemd/system/multi-user.target.wants"

@@ -10,13 +10,12 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Dict, List
 
 from tests.support.chroma_server import free_port
 
 from .gateway import play
 
-EVENTS: List[Dict[str, object]] = [
+EVENTS: list[dict[str, object]] = [
     {"notify_event": "window", "notify_window": {"start": "2026-01-10T02:00:00+00:00", "end": "2026-01-10T04:00:00+00:00"}},
     {"notify_event": "start"},
     {"notify_event": "decision", "notify_decision": "no_go", "notify_reasons": ["3 records are lost"], "notify_report": "/srv/report.html"},
@@ -35,7 +34,7 @@ EXPECTED = (
 
 
 def test_every_event_is_told_and_no_failure_stops_the_play(tmp_path: Path) -> None:
-    received: List[Dict[str, str]] = []
+    received: list[dict[str, str]] = []
     refusals = [503, 500]
 
     class Webhook(BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 
@@ -54,7 +54,7 @@ def role(tmp_path: Path) -> Any:
     return apply
 
 
-def names() -> List[str]:
+def names() -> list[str]:
     """The snapshots that there are, by the names that they were given."""
     found = on_host(HOST, "ls %s/manifests" % STORE).split()
     return [name.split("_", 3)[3].partition(".")[0] for name in sorted(found)]
@@ -62,14 +62,14 @@ def names() -> List[str]:
 
 def test_the_timer_prunes(server: RawChroma, role: Any) -> None:
     on_host(HOST, "rm -rf %s" % STORE)
-    ids: Dict[str, str] = {}
+    ids: dict[str, str] = {}
     for name in ("pinned", "wayback", "old", "base", "newest"):
         base = {"snapshot_base": "latest"} if name == "newest" else {}
         role("snapshot", snapshot_name=name, snapshot_prune=False, **base)
         ids[name] = on_host(HOST, "ls %s/manifests | grep %s" % (STORE, name)).strip().partition(".")[0]
     run_file = "/var/lib/chromadb/state/runbook_target.json"
     on_host(HOST, "mkdir -p -m 700 %s && echo '{\"snapshot_id\": \"%s\"}' > %s" % (os.path.dirname(run_file), ids["wayback"], run_file))
-    wanted: Dict[str, object] = {
+    wanted: dict[str, object] = {
         "snapshot_prune_timer": "present",
         "snapshot_prune_timer_schedule": "*-*-* *:*:0/4",
         "snapshot_keep_max": 1,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def test_the_port_may_be_in_the_unit(server: RawChroma) -> None:
 def test_a_gateway_that_does_not_start_leaves_the_server_its_port(server: RawChroma) -> None:
     """Somebody else has the tools' port: the router cannot start when the server has moved already."""
     before = on_host(HOST, "cat /etc/systemd/system/archive.service; sha256sum /etc/archive/*; systemctl is-enabled archive")
-    wrong: Dict[str, object] = {"gateway_direct_port": 22}
+    wrong: dict[str, object] = {"gateway_direct_port": 22}
     output = play("infrafabric.chromadb.gateway_take_over", *PLAYS, variables=wrong, fails=True)
     assert "the server has it again" in output, output
     assert reached(PUBLIC) == 200

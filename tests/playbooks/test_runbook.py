@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -74,9 +74,9 @@ class Runbook:
         assert (result.returncode != 0) == fails, result.stdout + result.stderr
         return result
 
-    def state(self) -> Optional[dict[str, Any]]:
+    def state(self) -> dict[str, Any] | None:
         path = self.directory / "state/the_target/runbook_the_target.json"
-        found: Optional[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else None
+        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
         return found
 
     def rollbacks(self) -> list[tuple[str, str, str]]:

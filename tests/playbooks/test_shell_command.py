@@ -14,9 +14,10 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ class Shell:
         # Whoever runs the tests may not want colours; the command is asked for them all the same.
         self.env.pop("NO_COLOR", None)
 
-    def __call__(self, *words: str, code: int = OK, env: Optional[Mapping[str, str]] = None, cwd: Path = Path("/")) -> str:
+    def __call__(self, *words: str, code: int = OK, env: Mapping[str, str] | None = None, cwd: Path = Path("/")) -> str:
         """Standard output and error of one run that must end with this code."""
         done = subprocess.run(
             [str(SCRIPT), *words], env={**self.env, **(env or {})}, cwd=cwd, stdin=subprocess.DEVNULL,
@@ -54,7 +55,7 @@ class Shell:
         assert done.returncode == code, done.stdout
         return done.stdout
 
-    def on_a_terminal(self, *words: str, types: str, env: Optional[Mapping[str, str]] = None) -> tuple[int, str]:
+    def on_a_terminal(self, *words: str, types: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
         """The exit code, and what the terminal showed."""
         mine, theirs = pty.openpty()
         process = subprocess.Popen([str(SCRIPT), *words], env={**self.env, "TERM": "xterm", **(env or {})}, stdin=theirs, stdout=theirs, stderr=theirs)

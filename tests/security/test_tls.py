@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -51,7 +52,7 @@ class Authority:
         return context
 
     def _sign(self, subject: x509.Name, key: Any, names: Any, begin: Any, end: Any, authority: bool = False, own: bool = False) -> x509.Certificate:
-        signer: Optional[Any] = key if own or authority else self.key
+        signer: Any | None = key if own or authority else self.key
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from .counting_proxy import CountingProxy
 from .equality import differences
@@ -28,7 +28,7 @@ class Case:
         self.state.mkdir(exist_ok=True)
         self.source_address, self.target_address = source.url, target.url
 
-    def through(self, source: Optional[CountingProxy] = None, target: Optional[CountingProxy] = None) -> Case:
+    def through(self, source: CountingProxy | None = None, target: CountingProxy | None = None) -> Case:
         """From now on the modules go by way of these proxies."""
         self.source_address = source.url if source else self.source.url
         self.target_address = target.url if target else self.target.url

@@ -21,9 +21,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Mapping, Optional, Type
 
 from .server_versions import CURRENT, environment
 
@@ -46,9 +46,9 @@ class ChromaServer:
     def __init__(
         self,
         version: str = CURRENT,
-        directory: Optional[Path] = None,
-        extra_env: Optional[Mapping[str, str]] = None,
-        settings: Optional[Mapping[str, object]] = None,
+        directory: Path | None = None,
+        extra_env: Mapping[str, str] | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         self.version = version
         self._temporary = directory is None
@@ -58,7 +58,7 @@ class ChromaServer:
         self.settings = dict(settings or {})
         self.port = 0
         self.log = self.directory.with_name(self.directory.name + ".log")
-        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -135,7 +135,7 @@ class ChromaServer:
             raise
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 

@@ -24,7 +24,7 @@ from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Callable, Optional, Type
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
 _READING_POSTS = re.compile(r"/collections/[^/]+/(get|query|search)$")
@@ -87,12 +87,12 @@ class Fault:
     kind: str
     when: Callable[[Seen], bool] = every_request
     skip: int = 0
-    times: Optional[int] = 1
+    times: int | None = 1
     seconds: float = 0.0
     after_bytes: int = 0
     status: int = 503
-    retry_after: Optional[int] = None
-    rewrite: Optional[Callable[[bytes], bytes]] = None
+    retry_after: int | None = None
+    rewrite: Callable[[bytes], bytes] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     acted: int = 0
 
@@ -109,7 +109,7 @@ class Fault:
 class CountingProxy:
     """Between a client and one server. `requests` holds what passed since the last `reset`."""
 
-    def __init__(self, upstream: str, tls: Optional[ssl.SSLContext] = None) -> None:
+    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(upstream)
         self.upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
         self.requests: list[Seen] = []
@@ -160,7 +160,7 @@ class CountingProxy:
     def __enter__(self) -> CountingProxy:
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def arrived(self, seen: Seen) -> list[Fault]:
@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.behind: Optional[http.client.HTTPConnection] = None
+        self.behind: http.client.HTTPConnection | None = None
 
     def finish(self) -> None:
         if self.behind is not None:
@@ -274,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
                     return 502, [("Content-Type", "application/json")], b'{"error":"nothing answers behind the proxy"}'
         raise AssertionError("unreachable")
 
-    def _answer(self, status: int, headers: Any, body: bytes, announced: Optional[int] = None) -> None:
+    def _answer(self, status: int, headers: Any, body: bytes, announced: int | None = None) -> None:
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in _HOP_BY_HOP:

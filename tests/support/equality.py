@@ -13,7 +13,8 @@ return one for the other, depending on what else the record holds or held.
 from __future__ import annotations
 
 import struct
-from typing import Any, Iterable, Mapping, Optional
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,8 @@ COSINE_FLOOR = 1e-7
 def differences(
     left: RawChroma,
     right: RawChroma,
-    names: Optional[Iterable[str]] = None,
-    renamed: Optional[Mapping[str, str]] = None,
+    names: Iterable[str] | None = None,
+    renamed: Mapping[str, str] | None = None,
     index_settings: bool = True,
 ) -> list[str]:
     """What `right` holds otherwise than `left`; `names` are those of the left side, `renamed` maps them to the right."""
@@ -88,7 +89,7 @@ def record_differences(expected: Record, actual: Record, space: str) -> list[str
     return found
 
 
-def search_differences(left: RawChroma, right: RawChroma, names: Iterable[str], renamed: Optional[Mapping[str, str]] = None) -> list[str]:
+def search_differences(left: RawChroma, right: RawChroma, names: Iterable[str], renamed: Mapping[str, str] | None = None) -> list[str]:
     """Whether both sides measure distance alike: one query a collection, with twice the vector of a record that is not zero."""
     found = []
     for name in names:
@@ -119,7 +120,7 @@ def same_vector(expected: Any, actual: Any, space: str) -> bool:
     return bool((np.abs(left - right) <= allowed).all())
 
 
-def indexed_values(schema: Optional[Mapping[str, Any]]) -> dict[tuple[str, ...], bool]:
+def indexed_values(schema: Mapping[str, Any] | None) -> dict[tuple[str, ...], bool]:
     """What a schema of 1.5 says is indexed: its defaults, and the keys for which it says otherwise (it also names every key ever written)."""
     defaults = {(kind, index): value["enabled"] for kind, indexes in (schema or {}).get("defaults", {}).items() for index, value in indexes.items()}
     found: dict[tuple[str, ...], bool] = dict(defaults)

@@ -18,7 +18,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional, Type
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 USER, TOKEN, SECRET = "tester@pve", "automation", "not-a-real-secret"
@@ -48,7 +48,7 @@ class FakeProxmox:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -93,7 +93,7 @@ class FakeProxmox:
             return {"status": "running"}
         return {"status": "stopped", "exitstatus": "snapshot failed" if self.fails else "OK"}
 
-    def _handler(self) -> Type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
         fake = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -10,8 +10,8 @@ its own there, so that tests share the servers and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 

@@ -13,7 +13,7 @@ import json
 import math
 import random
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import requests
 
@@ -40,9 +40,9 @@ class Candidate:
     """A record that is to be written, without its vector."""
 
     id: str
-    document: Optional[str]
-    metadata: Optional[dict[str, Any]]
-    uri: Optional[str] = None
+    document: str | None
+    metadata: dict[str, Any] | None
+    uri: str | None = None
 
 
 def candidates() -> list[Candidate]:
@@ -69,7 +69,7 @@ def random_candidates(seed: int, count: int) -> list[Candidate]:
     return found
 
 
-def outcome(server: RawChroma, collection_id: str, candidate: Candidate, number: int) -> Optional[tuple[str, Optional[str], Any, Optional[str]]]:
+def outcome(server: RawChroma, collection_id: str, candidate: Candidate, number: int) -> tuple[str, str | None, Any, str | None] | None:
     """Write the record under an id of its own and read it back: id, document, metadata, uri; None if the server refuses or cannot give it back."""
     record_id = candidate.id if candidate.id != "record" else "record %d" % number
     body: dict[str, Any] = {"ids": [record_id], "embeddings": [[1.0, 2.0, float(number)]], "documents": [candidate.document], "metadatas": [candidate.metadata]}

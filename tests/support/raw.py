@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import requests
@@ -25,9 +26,9 @@ class Record(NamedTuple):
 
     id: str
     embedding: Any
-    document: Optional[str] = None
-    metadata: Optional[dict[str, Any]] = None
-    uri: Optional[str] = None
+    document: str | None = None
+    metadata: dict[str, Any] | None = None
+    uri: str | None = None
 
 
 @dataclass
@@ -35,10 +36,10 @@ class Contents:
     """A whole collection: what the server says about it, and its records by id."""
 
     name: str
-    metadata: Optional[dict[str, Any]]
-    configuration: Optional[dict[str, Any]]
-    dimension: Optional[int]
-    schema: Optional[dict[str, Any]] = None
+    metadata: dict[str, Any] | None
+    configuration: dict[str, Any] | None
+    dimension: int | None
+    schema: dict[str, Any] | None = None
     records: dict[str, Record] = field(default_factory=dict)
     modern: bool = True
 
@@ -66,7 +67,7 @@ class RawChroma:
         url: str,
         tenant: str = "default_tenant",
         database: str = "default_database",
-        headers: Optional[Mapping[str, str]] = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.url, self.tenant, self.database = url.rstrip("/"), tenant, database
         self.session = requests.Session()
@@ -117,9 +118,9 @@ class RawChroma:
     def create(
         self,
         name: str,
-        metadata: Optional[Mapping[str, Any]] = None,
-        configuration: Optional[Mapping[str, Any]] = None,
-        schema: Optional[Mapping[str, Any]] = None,
+        metadata: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, Any] | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> str:
         """The new collection's id."""
         body: dict[str, Any] = {"name": name, "metadata": metadata}
@@ -161,7 +162,7 @@ class RawChroma:
         self.delete(collection_id, [record.id for record in records])
         self.add(collection_id, records)
 
-    def get(self, collection_id: str, ids: Optional[Sequence[str]] = None, limit: Optional[int] = None, offset: int = 0) -> dict[str, Any]:
+    def get(self, collection_id: str, ids: Sequence[str] | None = None, limit: int | None = None, offset: int = 0) -> dict[str, Any]:
         include = ["embeddings", "documents", "metadatas"] + ([] if self.ancient else ["uris"])
         body: dict[str, Any] = {"include": include}
         if ids is not None:
@@ -196,7 +197,7 @@ class RawChroma:
             if len(page["ids"]) < PAGE:
                 return found
 
-    def contents(self, names: Optional[Iterable[str]] = None) -> dict[str, Contents]:
+    def contents(self, names: Iterable[str] | None = None) -> dict[str, Contents]:
         """Everything that this database holds, or the named collections."""
         wanted = None if names is None else set(names)
         found = {}
@@ -260,7 +261,7 @@ class RawChroma:
     def _place(self) -> dict[str, str]:
         return {} if self.v2 or self.ancient else {"tenant": self.tenant, "database": self.database}
 
-    def _call(self, method: str, path: str, body: Any = None, params: Optional[Mapping[str, str]] = None) -> Any:
+    def _call(self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Any:
         for attempt in (1, 2):
             try:
                 response = self.session.request(method, self.url + path, json=body, params=params, timeout=300)

@@ -18,8 +18,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any
 from unittest import mock
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -140,7 +141,7 @@ def command(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def ansible_environment(extra: Optional[Mapping[str, str]] = None) -> dict[str, str]:
+def ansible_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CHROMADB_"))}
     env.update(ANSIBLE_CONFIG=str(CHECKOUT / "ansible.cfg"), ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOWS="1")
     env.update(extra or {})
@@ -166,13 +167,13 @@ def ansible(module: str, options: Mapping[str, Any], *arguments: str, fails: boo
     return result
 
 
-def ansible_playbook(*arguments: str, extra_env: Optional[Mapping[str, str]] = None) -> subprocess.CompletedProcess[str]:
+def ansible_playbook(*arguments: str, extra_env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`ansible-playbook …` from the checkout; the caller looks at the exit code."""
     make_importable()
     return run_command([command("ansible-playbook"), *arguments], extra_env)
 
 
-def run_command(words: Sequence[str], extra_env: Optional[Mapping[str, str]] = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def run_command(words: Sequence[str], extra_env: Mapping[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(words), cwd=CHECKOUT, env=ansible_environment(extra_env), stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=timeout, check=False,

@@ -12,7 +12,6 @@ import subprocess
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, Type
 from urllib.parse import urlsplit
 
 CHUNK = 65536
@@ -48,7 +47,7 @@ def _openssl(*arguments: str) -> None:
 class TlsProxy:
     """Ends TLS and passes the bytes on to the server behind. With `client_authority` it demands a client's certificate of that authority."""
 
-    def __init__(self, upstream: str, certificate: Path, key: Path, client_authority: Optional[Path] = None) -> None:
+    def __init__(self, upstream: str, certificate: Path, key: Path, client_authority: Path | None = None) -> None:
         parts = urlsplit(upstream)
         self._upstream = (str(parts.hostname), int(parts.port or 80))
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -63,7 +62,7 @@ class TlsProxy:
     def __enter__(self) -> TlsProxy:
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._listener.close()
 
     def _accept(self) -> None:

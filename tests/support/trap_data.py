@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +41,9 @@ _WORDS = """
 class CollectionData:
     name: str
     records: list[Record] = field(default_factory=list)
-    metadata: Optional[dict[str, Any]] = None
-    configuration: Optional[dict[str, Any]] = None
-    schema: Optional[dict[str, Any]] = None
+    metadata: dict[str, Any] | None = None
+    configuration: dict[str, Any] | None = None
+    schema: dict[str, Any] | None = None
 
 
 def is_ancient(version: str) -> bool:
@@ -107,7 +107,7 @@ def bare_trap() -> CollectionData:
 
 
 def metadata_trap(version: str) -> CollectionData:
-    values: list[Optional[dict[str, Any]]] = [
+    values: list[dict[str, Any] | None] = [
         None,
         {"same": 1}, {"same": 1.0}, {"same": True}, {"same": "1"}, {"same": 0}, {"same": 0.0}, {"same": False}, {"same": ""},
         {"big": 2**53 + 1}, {"big": -(2**53) - 1}, {"big": 2**63 - 1}, {"big": -(2**63)},
@@ -243,7 +243,7 @@ def bulk_collections(records: int, dimension: int = 32, characters: int = 300, s
     return found
 
 
-def build(place: RawChroma, version: str = CURRENT, total: Optional[int] = None, dimension: int = 32) -> int:
+def build(place: RawChroma, version: str = CURRENT, total: int | None = None, dimension: int = 32) -> int:
     """Write the traps, and ordinary records up to `total`; how many records there are now."""
     collections = trap_collections(version)
     held = sum(len(collection.records) for collection in collections)

@@ -10,8 +10,9 @@ Read from the syntax tree, so that an import inside a function counts as well.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 import pytest
 

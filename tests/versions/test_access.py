@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable
 
 import pytest
 

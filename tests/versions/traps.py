@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from tests.support import trap_data
 from tests.support.raw import RawChroma, Record
@@ -88,7 +88,7 @@ def ready(make: Callable[[str], CollectionData]) -> Callable[[RawChroma, str, st
     return build
 
 
-def holding(*metadatas: Optional[dict[str, Any]]) -> Callable[[RawChroma, str, str], Any]:
+def holding(*metadatas: dict[str, Any] | None) -> Callable[[RawChroma, str, str], Any]:
     """One record for each metadata, called r0, r1 ..., among ordinary ones."""
 
     def build(place: RawChroma, name: str, version: str) -> None:

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from .._archive.store import open_store
 from .._audit import AuditEntry, audit_path
@@ -23,9 +24,9 @@ def audit_event(
     directory: str,
     action: str,
     status: str,
-    reason: Optional[str],
-    snapshot_id: Optional[str],
-    details: Optional[Mapping[str, Any]],
+    reason: str | None,
+    snapshot_id: str | None,
+    details: Mapping[str, Any] | None,
     context: Context,
 ) -> Outcome:
     """Append one entry about this database to the audit log; nothing is asked of the server."""

@@ -7,14 +7,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from .._records.compare import Difference
 
 SHOWN_CHARACTERS = 100
 
 
-def record_diff(name: str, difference: Difference, fate: Optional[str], spec: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
+def record_diff(name: str, difference: Difference, fate: str | None, spec: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
     """One collection: `+n ~n -n` with a few ids of each kind, and the metadata of the first ones; `fate` is created, deleted or None."""
     before, after = [], []
     for part, (expected, actual) in spec.items():
@@ -33,7 +34,7 @@ def record_diff(name: str, difference: Difference, fate: Optional[str], spec: Ma
     return {"before_header": name, "after_header": name, "before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
 
 
-def _fields(metadata: Optional[Mapping[str, Any]]) -> list[str]:
+def _fields(metadata: Mapping[str, Any] | None) -> list[str]:
     """Metadata, a key a line, long values cut."""
     return [f"    {key}: {_cut(repr(value))}" for key, value in sorted((metadata or {}).items())]
 

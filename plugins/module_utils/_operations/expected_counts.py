@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from .._errors import UsageError
 
 
-def parse_expected_counts(values: Optional[Mapping[str, Any]]) -> dict[str, int]:
+def parse_expected_counts(values: Mapping[str, Any] | None) -> dict[str, int]:
     """A number for each collection; UsageError for what is no whole number of records. Digits as text are taken, as Ansible makes them."""
     counts: dict[str, int] = {}
     for name, value in (values or {}).items():

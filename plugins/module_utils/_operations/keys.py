@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Optional
+from collections.abc import Iterable
 
 from .._archive.encrypted import present_key
 from .._archive.manifest import Manifest
@@ -15,7 +15,7 @@ from .._archive.store import SnapshotStore
 from .._encryption import EncryptionKey, read_key
 
 
-def optional_key(path: Optional[str]) -> Optional[EncryptionKey]:
+def optional_key(path: str | None) -> EncryptionKey | None:
     """UsageError when the file is no key that can be used here."""
     return None if path is None else read_key(path)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any
 
 from .._checkpoint import COMPLETE, ERROR, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
@@ -46,21 +47,21 @@ def migrate(
     source: Endpoint,
     target: Endpoint,
     *,
-    collections: Optional[Sequence[str]],
+    collections: Sequence[str] | None,
     routes: Any,
-    schema: Optional[Mapping[str, Any]],
+    schema: Mapping[str, Any] | None,
     corrections: Any,
     on_collision: str,
     on_invalid: str,
-    quarantine_file: Optional[str],
+    quarantine_file: str | None,
     min_valid_ratio: float,
     prune: bool,
-    shard: Optional[Mapping[str, int]],
-    max_records_per_second: Optional[float],
-    batch_size: Optional[int],
+    shard: Mapping[str, int] | None,
+    max_records_per_second: float | None,
+    batch_size: int | None,
     state_directory: str,
-    deadline: Optional[float],
-    changes: Optional[Mapping[str, Any]],
+    deadline: float | None,
+    changes: Mapping[str, Any] | None,
     context: Context,
 ) -> Outcome:
     """Bring the target to what the transformed source is; in check mode, say what that would change."""
@@ -112,7 +113,7 @@ class _Migration:
     """One run: survey, prepare the targets, stream, prune, prove."""
 
     def __init__(
-        self, plan: MigrationPlan, server: Server, settings: Settings, checkpoint: CheckpointFile, context: Context, seen: Optional[SeenRecords]
+        self, plan: MigrationPlan, server: Server, settings: Settings, checkpoint: CheckpointFile, context: Context, seen: SeenRecords | None
     ) -> None:
         self.plan = plan
         self.server = server
@@ -129,10 +130,10 @@ class _Migration:
         self.elsewhere = (0, 0)
         self.batches = 0
         self.warnings: list[str] = []
-        self.narrowed: Optional[Narrowed] = None
-        self.why_everything: Optional[str] = None
+        self.narrowed: Narrowed | None = None
+        self.why_everything: str | None = None
 
-    def _quarantine_path(self) -> Optional[str]:
+    def _quarantine_path(self) -> str | None:
         if self.context.check_mode or self.settings.on_invalid == "fail":
             return None
         return self.settings.quarantine_file or os.path.join(self.settings.state_directory, self._file_name("quarantine"))
@@ -150,7 +151,7 @@ class _Migration:
         if self.narrowed is not None:
             self.narrowed.close()
 
-    def run(self, changes: Optional[Mapping[str, Any]]) -> Outcome:
+    def run(self, changes: Mapping[str, Any] | None) -> Outcome:
         self.progress.declare(*PHASES)
         self.quarantine.require_place()
         if changes is not None:
@@ -260,7 +261,7 @@ class _Migration:
                 target.finish()
         self._require_valid(self.quarantine, self.read + self.elsewhere[0], "What was valid is written.", self.elsewhere[1])
 
-    def _compared(self) -> Iterator[Union[list[tuple[TransformedBatch, ComparedBatch]], LiveCollection]]:
+    def _compared(self) -> Iterator[list[tuple[TransformedBatch, ComparedBatch]] | LiveCollection]:
         """Runs in a thread of its own: read, transform, compare; the writing happens meanwhile. Each source collection follows its last batch.
 
         Handed over by what was read at once, not by target: with many targets the parts are small, and one part ahead would be nothing.

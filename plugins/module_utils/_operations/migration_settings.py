@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from .._errors import UsageError
 from .._schema.plan import Shard
@@ -19,13 +20,13 @@ class Settings:
     """What a run goes by; `until` is the deadline, in the seconds of time.monotonic()."""
 
     on_invalid: str
-    quarantine_file: Optional[str]
+    quarantine_file: str | None
     min_valid_ratio: float
     prune: bool
-    shard: Optional[Shard]
+    shard: Shard | None
     batch_size: int
     state_directory: str
-    until: Optional[float]
+    until: float | None
 
 
 def ratio(value: float) -> float:
@@ -42,7 +43,7 @@ def positive(name: str, value: Any) -> Any:
     return value
 
 
-def parsed_shard(value: Optional[Mapping[str, int]]) -> Optional[Shard]:
+def parsed_shard(value: Mapping[str, int] | None) -> Shard | None:
     """The shard that a user's dictionary means."""
     if value is None:
         return None

@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import cycle, islice
-from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Sequence
+from re import Pattern
+from typing import Any
 
 from .._endpoint import Endpoint
 from .._errors import DiskError, OperationError, PartialError, UsageError
@@ -39,17 +41,17 @@ def monitor_info(
     duration: float,
     interval: float,
     searches: int,
-    collections: Optional[Sequence[str]],
-    expected_counts: Optional[Mapping[str, Any]],
-    log_files: Optional[Sequence[str]],
+    collections: Sequence[str] | None,
+    expected_counts: Mapping[str, Any] | None,
+    log_files: Sequence[str] | None,
     log_pattern: str,
-    log_ignore: Optional[str],
+    log_ignore: str | None,
     max_latency_ms: float,
     min_queries_per_second: float,
     max_lost_records: int,
-    max_new_records: Optional[int],
+    max_new_records: int | None,
     stop_early: bool,
-    textfile: Optional[str],
+    textfile: str | None,
     context: Context,
 ) -> Outcome:
     """Measure at once and then every `interval` seconds until `duration` has passed. A bad verdict is a result, not an error."""
@@ -118,7 +120,7 @@ class _Watch:
         searches: int,
         logs: Sequence[WatchedLog],
         errors: Pattern[str],
-        ignored: Optional[Pattern[str]],
+        ignored: Pattern[str] | None,
         watched: Watched,
     ) -> None:
         self._server = server
@@ -132,7 +134,7 @@ class _Watch:
     def round(self, started: float) -> None:
         """Count, search, read the logs. What goes wrong with the server is part of what is measured."""
         latencies: list[float] = []
-        counts: dict[str, Optional[int]] = {}
+        counts: dict[str, int | None] = {}
         error = ""
         try:
             live = {stored.name: LiveCollection(self._server, stored) for stored in self._server.list_collections()}
@@ -210,7 +212,7 @@ def _metrics(endpoint: Endpoint, watched: Watched, limits: Limits, ended: bool) 
     for file in watched.log_files:
         log_errors.add(float(watched.log_lines.get(file, 0)), **where, file=file)
 
-    def single(name: str, words: str, value: Optional[float], kind: str = "gauge") -> Metric:
+    def single(name: str, words: str, value: float | None, kind: str = "gauge") -> Metric:
         return Metric(f"chromadb_monitor_{name}", words, kind).add(value, **where)
 
     verdict = float(judge_watch(watched, limits)[0] == GO)

@@ -12,8 +12,9 @@ invalid ones among them), and those whose place cannot be told from the id alone
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Sequence, Union
+from typing import Any
 
 from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
@@ -52,7 +53,7 @@ class Narrowed:
             ids.close()
 
 
-def narrow(plan: MigrationPlan, target: Server, changes: Mapping[str, Any]) -> Union[Narrowed, str]:
+def narrow(plan: MigrationPlan, target: Server, changes: Mapping[str, Any]) -> Narrowed | str:
     """The narrowed migration, or why everything must be compared, as the end of a sentence.
 
     changes  what source_changes_info returned, about all that was written since source and target were level
@@ -92,7 +93,7 @@ def narrow(plan: MigrationPlan, target: Server, changes: Mapping[str, Any]) -> U
     return narrowed
 
 
-def _fault(plan: MigrationPlan, changes: Mapping[str, Any]) -> Union[str, None]:
+def _fault(plan: MigrationPlan, changes: Mapping[str, Any]) -> str | None:
     if not changes.get("complete"):
         return str(changes.get("reason") or "the changes are not complete")
     if plan.shard is not None:

@@ -7,14 +7,12 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from .._archive.manifest import Manifest, parse_moment
 from .._archive.store import SnapshotStore
 from .._audit import COMPLETED, ROLLBACK, read_audit, rollback_scope
 
 
-def cutover_since(store: SnapshotStore, manifest: Manifest, identity: str, *, whole_server: bool = False) -> Optional[str]:
+def cutover_since(store: SnapshotStore, manifest: Manifest, identity: str, *, whole_server: bool = False) -> str | None:
     """When a cutover to this database (or to any of its server) was completed after the snapshot was taken and not taken back since, or None."""
     cutovers: dict[str, str] = {}
     url = identity.split(" ", maxsplit=1)[0]

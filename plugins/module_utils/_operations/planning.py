@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._errors import IntegrityError, UsageError
 from .._records.live import LiveCollection, Throttle
@@ -22,7 +23,7 @@ NAMED_RECORDS = 10
 
 
 def select_collections(
-    server: Server, names: Optional[Sequence[str]], throttle: Optional[Throttle] = None, page: Optional[int] = None
+    server: Server, names: Sequence[str] | None, throttle: Throttle | None = None, page: int | None = None
 ) -> list[LiveCollection]:
     """The named collections of a server (None: all of them), by name; UsageError names those that are not there."""
     stored = {collection.name: collection for collection in server.list_collections()}
@@ -43,13 +44,13 @@ def make_plan(
     source: Server,
     target: Server,
     *,
-    collections: Optional[Sequence[str]],
+    collections: Sequence[str] | None,
     routes: Any,
-    schema: Optional[Mapping[str, Any]],
+    schema: Mapping[str, Any] | None,
     corrections: Any,
     on_collision: str,
-    shard: Optional[Shard] = None,
-    throttle: Optional[Throttle] = None,
+    shard: Shard | None = None,
+    throttle: Throttle | None = None,
 ) -> MigrationPlan:
     """Parse the rules and choose the source collections; UsageError for rules that cannot work."""
     everything = select_collections(source, None, throttle)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import IO, Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import IO, Any
 
 from .._errors import DiskError, InvalidDataError
 from .._schema.invalid import InvalidTally
@@ -22,11 +23,11 @@ class Quarantine(InvalidTally):
     A line holds `source_collection`, `id` and `reasons`.
     """
 
-    def __init__(self, path: Optional[str]) -> None:
+    def __init__(self, path: str | None) -> None:
         super().__init__()
         self._path = path
         self._partial = ""
-        self._file: Optional[IO[str]] = None
+        self._file: IO[str] | None = None
 
     def require_place(self) -> None:
         """DiskError where the file could not be made, found out before anything is written anywhere."""
@@ -42,7 +43,7 @@ class Quarantine(InvalidTally):
         if invalid and self._path is not None:
             self._write(self._path, invalid)
 
-    def finish(self) -> Optional[str]:
+    def finish(self) -> str | None:
         """Make the file visible; its path, or None where nothing was written."""
         if self._file is None or self._path is None:
             return None

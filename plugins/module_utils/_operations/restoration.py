@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, Iterator, Optional
+from typing import Any
 
 from .._archive.reader import SnapshotRecordSet
 from .._errors import DriftError, IntegrityError, InvalidDataError
@@ -62,9 +63,9 @@ class Restoration:
         self._strategy = strategy
         self._journal = os.path.join(journal_directory, "rollback_journal.jsonl")
         self._ids = IdSets()
-        self._counterpart: Optional[Counterpart] = None
+        self._counterpart: Counterpart | None = None
         self._replace = False
-        self._kept: Optional[list[ComparedBatch]] = []
+        self._kept: list[ComparedBatch] | None = []
         self._kept_bytes = 0
 
     @property

@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from .._archive.catalogue import choose_snapshot, of_another_server
 from .._archive.dead_runs import clean_up
@@ -52,18 +53,18 @@ def rollback(
     endpoint: Endpoint,
     *,
     directory: str,
-    snapshot_id: Optional[str],
-    point_in_time: Optional[str],
-    collections: Optional[Sequence[str]],
+    snapshot_id: str | None,
+    point_in_time: str | None,
+    collections: Sequence[str] | None,
     strategy: str,
-    data_directory: Optional[str],
-    remove_extra_collections: Optional[bool],
+    data_directory: str | None,
+    remove_extra_collections: bool | None,
     safety_snapshot: bool,
     discard_new_writes: bool,
     trigger: str,
-    reason: Optional[str],
-    expected_manifest_sha256: Optional[str],
-    encryption_key_file: Optional[str],
+    reason: str | None,
+    expected_manifest_sha256: str | None,
+    encryption_key_file: str | None,
     context: Context,
 ) -> Outcome:
     """Bring the database back to a snapshot; in check mode, say what that would change."""
@@ -169,7 +170,7 @@ class _Rollback:
         self.context = context
         self.restorations: list[Restoration] = []
         self.extras: list[_Extra] = []
-        self.safety_snapshot_id: Optional[str] = None
+        self.safety_snapshot_id: str | None = None
         self.warnings: list[str] = []
         self._asked = strategy
 
@@ -182,11 +183,11 @@ class _Rollback:
         return [restoration.name for restoration in self.restorations if restoration.changed] + [extra.stored.name for extra in self.extras]
 
     @property
-    def scope(self) -> Optional[frozenset[str]]:
+    def scope(self) -> frozenset[str] | None:
         """What is as the snapshot says afterwards: these collections, or None: all of the database."""
         return frozenset(restoration.name for restoration in self.restorations) if self.partial or not self.remove_extra else None
 
-    def finishes(self, begun: Sequence[tuple[str, Optional[frozenset[str]]]]) -> bool:
+    def finishes(self, begun: Sequence[tuple[str, frozenset[str] | None]]) -> bool:
         """Whether an interrupted rollback to this snapshot has nothing left to do."""
         snapshot_id, scope = self.snapshot.manifest.snapshot_id, self.scope
         return any(older == snapshot_id and (scope is None or (wanted is not None and wanted <= scope)) for older, wanted in begun)
@@ -211,7 +212,7 @@ class _Rollback:
         for restoration in self.restorations:
             restoration.close()
 
-    def compare(self, names: Optional[Sequence[str]]) -> None:
+    def compare(self, names: Sequence[str] | None) -> None:
         """Read both sides, without writing; afterwards it is known what would change."""
         specs = {spec.name: spec for spec in self.snapshot.collections()}
         unknown = sorted(set(names or ()) - set(specs))

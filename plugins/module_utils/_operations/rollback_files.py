@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from functools import partial
-from typing import Optional
 
 from .._archive.catalogue import of_another_server
 from .._archive.dead_runs import clean_up
@@ -35,7 +34,7 @@ from .snapshot_files import require_apart, require_idle, write_files_snapshot
 NAMED_AT_MOST = 20
 
 
-def wanted_method(strategy: str, data_directory: Optional[str]) -> Optional[str]:
+def wanted_method(strategy: str, data_directory: str | None) -> str | None:
     """Which kind of snapshot `latest` and a moment mean; None for either."""
     if strategy == "files":
         return FILES
@@ -59,15 +58,15 @@ def rollback_files(
     store: SnapshotStore,
     snapshot_id: str,
     *,
-    data_directory: Optional[str],
+    data_directory: str | None,
     whole: bool,
     asked: bool,
     to_a_moment: bool,
     safety_snapshot: bool,
     discard_new_writes: bool,
     trigger: str,
-    reason: Optional[str],
-    expected_manifest_sha256: Optional[str],
+    reason: str | None,
+    expected_manifest_sha256: str | None,
     context: Context,
 ) -> Outcome:
     """Make a directory what the snapshot says; in check mode, say what that would change.

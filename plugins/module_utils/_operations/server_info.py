@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._endpoint import Endpoint
 from .._errors import DriftError, LockedError, OperationError, UsageError
@@ -30,8 +31,8 @@ def server_info(
     endpoint: Endpoint,
     *,
     gather: Sequence[str],
-    expected_counts: Optional[Mapping[str, int]],
-    data_directory: Optional[str],
+    expected_counts: Mapping[str, int] | None,
+    data_directory: str | None,
     context: Context,
 ) -> Outcome:
     """What the server is, what it holds, and what of that another server would refuse or lose."""

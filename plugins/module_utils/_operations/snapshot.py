@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from .._archive.catalogue import LATEST, VERIFIED, FoundSnapshot, choose_snapshot, find_named, find_snapshots
 from .._archive.dead_runs import clean_up, clean_up_if_idle
@@ -54,18 +55,18 @@ def snapshot(
     endpoint: Endpoint,
     *,
     state: str,
-    name: Optional[str],
+    name: str | None,
     directory: str,
-    collections: Optional[Sequence[str]],
+    collections: Sequence[str] | None,
     method: str,
-    data_directory: Optional[str],
-    base: Optional[str],
-    batch_size: Optional[int],
-    retention_days: Optional[int],
+    data_directory: str | None,
+    base: str | None,
+    batch_size: int | None,
+    retention_days: int | None,
     keep_min: int,
     require_consistent: bool,
     verify: bool,
-    encryption_key_file: Optional[str],
+    encryption_key_file: str | None,
     context: Context,
 ) -> Outcome:
     """Make a snapshot exist (or, with `state: absent`, be gone)."""
@@ -110,7 +111,7 @@ def snapshot(
         server.close()
 
 
-def _require_what_is_asked(existing: Manifest, method: str, collections: Optional[Sequence[str]], require_consistent: bool) -> None:
+def _require_what_is_asked(existing: Manifest, method: str, collections: Sequence[str] | None, require_consistent: bool) -> None:
     """UsageError when the snapshot that has the name already is not what this run would take."""
     problem = None
     if existing.method != method:
@@ -129,8 +130,8 @@ def _of_files(
     endpoint: Endpoint,
     store: SnapshotStore,
     data_directory: str,
-    name: Optional[str],
-    retention_days: Optional[int],
+    name: str | None,
+    retention_days: int | None,
     keep_min: int,
     verify: bool,
     context: Context,
@@ -153,12 +154,12 @@ def write_snapshot(
     store: SnapshotStore,
     identity: ServerIdentity,
     chosen: Sequence[LiveCollection],
-    name: Optional[str],
-    retention_days: Optional[int],
+    name: str | None,
+    retention_days: int | None,
     require_consistent: bool,
     verify: bool,
     context: Context,
-    base: Optional[Manifest] = None,
+    base: Manifest | None = None,
     selected: bool = False,
 ) -> Manifest:
     """Read the chosen collections (`selected`: not all) into a new archive; with a base, what differs from it. The caller holds the store's lock."""
@@ -196,7 +197,7 @@ def write_snapshot(
             )
 
 
-def _copy(collection: LiveCollection, writer: ArchiveWriter, base: Optional[Snapshot], context: Context) -> _Taken:
+def _copy(collection: LiveCollection, writer: ArchiveWriter, base: Snapshot | None, context: Context) -> _Taken:
     digest = CollectionDigest()
     known = None
     if base is not None and collection.name in base.manifest.values["collections"]:
@@ -217,7 +218,7 @@ def _copy(collection: LiveCollection, writer: ArchiveWriter, base: Optional[Snap
     return taken
 
 
-def _base(store: SnapshotStore, base: Optional[str], server: ServerIdentity) -> Optional[Manifest]:
+def _base(store: SnapshotStore, base: str | None, server: ServerIdentity) -> Manifest | None:
     """The snapshot that a new one is stored against. The first one of a server has none, whatever `base: latest` says."""
     if base in (None, "none"):
         return None
@@ -251,7 +252,7 @@ def _estimate(collection: LiveCollection) -> int:
     return collection.count() * (4 * (collection.stored.dimension or 0) + BYTES_BESIDE_VECTOR)
 
 
-def _remove(endpoint: Endpoint, directory: str, name: Optional[str], context: Context) -> Outcome:
+def _remove(endpoint: Endpoint, directory: str, name: str | None, context: Context) -> Outcome:
     if name is None:
         raise UsageError("state: absent needs the name of a snapshot.")
     store = open_store(directory, for_writing=True, create=not context.check_mode)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from .._archive.manifest import FILES, Manifest, identity_of
 from .._archive.server_directory import directory_contents, require_server_directory
@@ -25,7 +25,7 @@ from .outcome import Context
 SPACE_FACTOR = 1.02
 
 
-def require_files_options(data_directory: Optional[str], collections: Optional[Sequence[str]], base: Optional[str]) -> str:
+def require_files_options(data_directory: str | None, collections: Sequence[str] | None, base: str | None) -> str:
     """The directory that is meant; UsageError for what a copy of a directory cannot do."""
     if data_directory is None:
         raise UsageError("method: files needs data_directory, the directory that the server keeps its data in.")
@@ -56,8 +56,8 @@ def write_files_snapshot(
     store: SnapshotStore,
     directory: str,
     *,
-    name: Optional[str],
-    retention_days: Optional[int],
+    name: str | None,
+    retention_days: int | None,
     verify: bool,
     context: Context,
 ) -> Manifest:

@@ -9,7 +9,8 @@ what cannot be told for certain is answered with `complete: false` and the reaso
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from .._server_file import CollectionNumbers, ServerFile, UnusableFileError
 from .outcome import Context, Outcome
@@ -18,7 +19,7 @@ from .outcome import Context, Outcome
 MOST_IDS = 20_000
 
 
-def source_changes_info(*, data_directory: str, tenant: str, database: str, since: Optional[Mapping[str, Any]], context: Context) -> Outcome:
+def source_changes_info(*, data_directory: str, tenant: str, database: str, since: Mapping[str, Any] | None, context: Context) -> Outcome:
     """The ids written since the mark `since`, by collection, and the mark for the next time."""
     began = time.monotonic()
     mark: dict[str, Any] = {}

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable
 
 from .._errors import PartialError, UsageError
 from .._journal import Journal
@@ -39,7 +40,7 @@ class TargetCollection:
 
     server: Server
     spec: CollectionSpec
-    stored: Optional[StoredCollection]
+    stored: StoredCollection | None
     merged: bool
     sources: set[str]
     difference: Difference = field(default_factory=Difference)
@@ -47,9 +48,9 @@ class TargetCollection:
     def __post_init__(self) -> None:
         self.created = self.stored is None
         self.spec_differences: dict[str, tuple[Any, Any]] = {}
-        self._counterpart: Optional[Counterpart] = None
-        self._reconciler: Optional[Reconciler] = None
-        self._live: Optional[LiveCollection] = None
+        self._counterpart: Counterpart | None = None
+        self._reconciler: Reconciler | None = None
+        self._live: LiveCollection | None = None
 
     @property
     def name(self) -> str:
@@ -80,7 +81,7 @@ class TargetCollection:
         self.spec_differences = differences
 
     def open(
-        self, batch_size: int, on_verified: Callable[[int], None], check_mode: bool, journal: Journal, ids: Optional[IdSets] = None
+        self, batch_size: int, on_verified: Callable[[int], None], check_mode: bool, journal: Journal, ids: IdSets | None = None
     ) -> None:
         """Create or mend the collection (not in check mode), and list what it holds, unless `ids` has it already."""
         if not check_mode:
@@ -133,7 +134,7 @@ class TargetCollection:
         else:
             self._reconciler.delete([ids])
 
-    def owned_surplus(self, plan: MigrationPlan) -> Optional[Iterator[list[str]]]:
+    def owned_surplus(self, plan: MigrationPlan) -> Iterator[list[str]] | None:
         """The ids that only the target has and that this migration put there; None where that cannot be told."""
         if self._live is None:
             return iter(())

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any
 
 from .._endpoint import Endpoint
 from .._records.live import LiveCollection
@@ -62,17 +63,17 @@ def validate(
     source: Endpoint,
     target: Endpoint,
     *,
-    collections: Optional[Sequence[str]],
+    collections: Sequence[str] | None,
     routes: Any,
-    schema: Optional[Mapping[str, Any]],
+    schema: Mapping[str, Any] | None,
     corrections: Any,
-    queries: Optional[Sequence[Mapping[str, Any]]],
-    embedder: Optional[Mapping[str, Any]],
-    expected_counts: Optional[Mapping[str, Any]],
-    sample: Optional[Mapping[str, Any]],
-    thresholds: Optional[Mapping[str, Any]],
-    report_directory: Optional[str],
-    state_directory: Optional[str],
+    queries: Sequence[Mapping[str, Any]] | None,
+    embedder: Mapping[str, Any] | None,
+    expected_counts: Mapping[str, Any] | None,
+    sample: Mapping[str, Any] | None,
+    thresholds: Mapping[str, Any] | None,
+    report_directory: str | None,
+    state_directory: str | None,
     context: Context,
 ) -> Outcome:
     """Judge the target; a bad decision is a result, not an error. Reports are written unless in check mode."""
@@ -113,9 +114,9 @@ class _Validation:
         stored: Mapping[str, LiveCollection],
         limits: Thresholds,
         expected_counts: Mapping[str, int],
-        sample: Optional[Sample],
+        sample: Sample | None,
         context: Context,
-        seen: Optional[SeenRecords],
+        seen: SeenRecords | None,
     ) -> None:
         self.plan = plan
         self.source = source
@@ -129,7 +130,7 @@ class _Validation:
         self.progress = context.progress
         self.census = Census()
         self.timeline: list[Step] = []
-        self._walk: Optional[Walk] = None
+        self._walk: Walk | None = None
 
     def close(self) -> None:
         if self._walk is not None:
@@ -143,7 +144,7 @@ class _Validation:
         finally:
             self.timeline.append(Step(name, start, self.progress.seconds - start))
 
-    def run(self, wanted: Sequence[WantedQuery], report_directory: Optional[str]) -> Outcome:
+    def run(self, wanted: Sequence[WantedQuery], report_directory: str | None) -> Outcome:
         self.progress.declare(*PHASES)
         with self._step("prepare"), self.progress.phase("prepare"):
             counts = {source.name: source.count() for source in self.plan.sources}
@@ -204,9 +205,9 @@ class _Validation:
     def _seed(self) -> int:
         return 0 if self.sample is None else self.sample.seed
 
-    def _dimensions(self) -> dict[str, Optional[int]]:
+    def _dimensions(self) -> dict[str, int | None]:
         """Of every collection that a record could go to, how long its vectors are; None where nothing tells."""
-        dimensions: dict[str, Optional[int]] = {}
+        dimensions: dict[str, int | None] = {}
         for source in self.plan.sources:
             for name in self.plan.reachable(source):
                 held = self.stored.get(name)
@@ -249,7 +250,7 @@ class _Validation:
     def _actual_specs(self, walked: Walked) -> dict[str, Any]:
         return {name: self.stored[name].spec if name in self.stored else None for name in walked.fed_by}
 
-    def _sample_details(self, counts: Mapping[str, int]) -> Optional[dict[str, Any]]:
+    def _sample_details(self, counts: Mapping[str, int]) -> dict[str, Any] | None:
         if self.sample is None:
             return None
         compared = self.census.total("expected")
@@ -282,7 +283,7 @@ class _Validation:
         sources: Sequence[SourceFigures],
         targets: Sequence[TargetFigures],
         results: Sequence[QueryResult],
-        report_directory: Optional[str],
+        report_directory: str | None,
     ) -> Outcome:
         totals = self._totals(walked, sources, targets)
         ordered = sorted(checks, key=lambda check: CHECKS.index(check.name))
@@ -308,7 +309,7 @@ class _Validation:
             warnings=tuple(warnings),
             versions=(self.source.version, self.target.version),
         )
-        paths: dict[str, Optional[str]] = dict.fromkeys(("json", "markdown", "html", "junit"))
+        paths: dict[str, str | None] = dict.fromkeys(("json", "markdown", "html", "junit"))
         if report_directory is not None:
             with self.progress.phase("report"):
                 paths.update(write_report(report_directory, report_of(data)))

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Optional
 
 SHORTEST, LONGEST = 3, 512
 _ALLOWED = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]*[a-zA-Z0-9])?\Z")
 
 
-def collection_name_fault(name: str) -> Optional[str]:
+def collection_name_fault(name: str) -> str | None:
     """Why Chroma 1.x would refuse this name, in words that continue "the name ..."; None for a good one."""
     if not SHORTEST <= len(name) <= LONGEST:
         return f"has {len(name)} characters; Chroma wants {SHORTEST} to {LONGEST}"

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Mapping, Optional
+from typing import Any
 
 SPACES = ("l2", "ip", "cosine")
 
@@ -29,12 +30,12 @@ class CollectionSpec:
     """
 
     name: str
-    metadata: Optional[dict[str, Any]] = None
+    metadata: dict[str, Any] | None = None
     space: str = "l2"
     index: dict[str, Any] = field(default_factory=dict)
-    embedding_function: Optional[dict[str, Any]] = None
-    dimension: Optional[int] = None
-    schema: Optional[dict[str, Any]] = None
+    embedding_function: dict[str, Any] | None = None
+    dimension: int | None = None
+    schema: dict[str, Any] | None = None
 
     def renamed(self, name: str) -> CollectionSpec:
         return replace(self, name=name)

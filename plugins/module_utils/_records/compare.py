@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._libraries import np
 from .id_sets import IdSets
@@ -80,7 +81,7 @@ class Difference:
     added_ids: list[str] = field(default_factory=list)
     changed_ids: list[str] = field(default_factory=list)
     deleted_ids: list[str] = field(default_factory=list)
-    metadata: dict[str, tuple[Optional[Metadata], Optional[Metadata]]] = field(default_factory=dict)
+    metadata: dict[str, tuple[Metadata | None, Metadata | None]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -126,7 +127,7 @@ class Counterpart:
     what is in their set "expected" counts as compared.
     """
 
-    def __init__(self, actual: Optional[FetchableRecordSet], space: str, ids: Optional[IdSets] = None) -> None:
+    def __init__(self, actual: FetchableRecordSet | None, space: str, ids: IdSets | None = None) -> None:
         self.actual = actual
         self.space = space
         self._ids = ids or IdSets()
@@ -226,7 +227,7 @@ def vectors_equal(expected: NDArray[np.float32], actual: NDArray[np.float32], sp
     return same_bits
 
 
-def metadata_equal(expected: Optional[Metadata], actual: Optional[Metadata]) -> bool:
+def metadata_equal(expected: Metadata | None, actual: Metadata | None) -> bool:
     """Typed equality: 1, 1.0 and true differ, None and {} differ, and so do 0.0 and -0.0."""
     if expected is None or actual is None:
         return expected is None and actual is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from typing import Any, Optional
+from typing import Any
 
 from .._libraries import np
 from .record_batch import RecordBatch
@@ -26,7 +26,7 @@ def canonical_json(value: Any) -> bytes:
     return _encode(value).encode("ascii")
 
 
-def record_digest(record_id: str, document: Optional[str], uri: Optional[str], metadata: Optional[dict[str, Any]], vector: Optional[bytes]) -> bytes:
+def record_digest(record_id: str, document: str | None, uri: str | None, metadata: dict[str, Any] | None, vector: bytes | None) -> bytes:
     """SHA-256 (32 bytes) over id, document, uri, metadata and the little-endian float32 bytes of the vector (None: no vector)."""
     text = canonical_json([record_id, document, uri, metadata, vector is not None])
     return hashlib.sha256(text + b"\n" + (vector or b"")).digest()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Optional
+from typing import Any
 
 from .._server.capabilities import MIB, Capabilities
 from .parsed_floats import IN_RECORDS, parsed
@@ -36,7 +36,7 @@ _SUSPECT = (*_MARKS, _CHROMA)
 
 
 def problems(
-    record_id: str, document: Optional[str], metadata: Optional[Metadata], capabilities: Capabilities, uri: Optional[str] = None
+    record_id: str, document: str | None, metadata: Metadata | None, capabilities: Capabilities, uri: str | None = None
 ) -> tuple[Reason, ...]:
     """Why the server could not hold this record as it is, changes by `canonical_metadata` apart; () if it can."""
     found: list[Reason] = []
@@ -80,7 +80,7 @@ def problems(
     return tuple(found)
 
 
-def canonical_metadata(metadata: Optional[Metadata], capabilities: Capabilities) -> Optional[Metadata]:
+def canonical_metadata(metadata: Metadata | None, capabilities: Capabilities) -> Metadata | None:
     """The form in which the server holds this metadata: the same object where that makes no difference.
 
     -0.0 becomes 0.0, {} becomes None, a list that mixes integers with other numbers becomes one of floats, and from 1.0 on
@@ -119,7 +119,7 @@ def _is_exact_float(value: float) -> bool:
     return isinstance(value, float) or (SMALLEST_INTEGER <= value <= LARGEST_INTEGER and int(float(value)) == value)
 
 
-def _key_fault(key: str, capabilities: Capabilities) -> Optional[Reason]:
+def _key_fault(key: str, capabilities: Capabilities) -> Reason | None:
     if not _is_unicode(key):
         return Reason(repr(key), "not_unicode", "the key holds half of a character (a lone surrogate)")
     if not capabilities.marked_keys and (not key or key.startswith(_MARKS)):
@@ -129,7 +129,7 @@ def _key_fault(key: str, capabilities: Capabilities) -> Optional[Reason]:
     return None
 
 
-def _value_fault(key: str, value: Any, capabilities: Capabilities) -> Optional[Reason]:
+def _value_fault(key: str, value: Any, capabilities: Capabilities) -> Reason | None:
     if value is None:
         return None if capabilities.null_values else Reason(key, "null_value", "is null, which the target does not keep")
     if isinstance(value, dict) and not capabilities.nested_values:
@@ -139,7 +139,7 @@ def _value_fault(key: str, value: Any, capabilities: Capabilities) -> Optional[R
     return _content_fault(key, value, capabilities)
 
 
-def _list_fault(key: str, values: list[Any], capabilities: Capabilities) -> Optional[Reason]:
+def _list_fault(key: str, values: list[Any], capabilities: Capabilities) -> Reason | None:
     if not capabilities.list_values:
         return Reason(key, "list_value", "is a list, which the target does not keep")
     if not values:
@@ -153,7 +153,7 @@ def _list_fault(key: str, values: list[Any], capabilities: Capabilities) -> Opti
     return fault
 
 
-def _content_fault(key: str, value: Any, capabilities: Capabilities) -> Optional[Reason]:
+def _content_fault(key: str, value: Any, capabilities: Capabilities) -> Reason | None:
     """What is wrong with a value, or with what is inside of it."""
     if isinstance(value, str):
         return None if _is_unicode(value) else Reason(key, "not_unicode", "holds half of a character (a lone surrogate)")

@@ -13,7 +13,8 @@ each metadata key that was ever written, with the defaults of its type: that say
 from __future__ import annotations
 
 import copy
-from typing import Any, Iterator, Mapping, Optional
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 OWN_KEYS = ("#document", "#embedding")
 ELSEWHERE = ("space", "hnsw", "spann", "embedding_function")
@@ -40,7 +41,7 @@ STANDARD: dict[str, Any] = {
 }
 
 
-def custom_part(schema: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+def custom_part(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A server's schema without its vector indexes' settings; None where nothing else is left than every collection has."""
     if not schema:
         return None

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._errors import DriftError, IntegrityError
 from .._libraries import np
@@ -60,7 +61,7 @@ class Movement:
 class Throttle:
     """Holds a reader down to so many records a second."""
 
-    def __init__(self, records_per_second: Optional[float]) -> None:
+    def __init__(self, records_per_second: float | None) -> None:
         self._rate = records_per_second
         # What is asked for at once is what one second allows, so that the server is never asked for a burst.
         self.burst = None if records_per_second is None else max(1, int(records_per_second))
@@ -82,14 +83,14 @@ class LiveCollection:
     is an IntegrityError, unless `unreadable` is a dictionary: then it is left out, and noted there by its id, with the reason.
     """
 
-    def __init__(self, server: Server, stored: StoredCollection, throttle: Optional[Throttle] = None, page: Optional[int] = None) -> None:
+    def __init__(self, server: Server, stored: StoredCollection, throttle: Throttle | None = None, page: int | None = None) -> None:
         self.server = server
         self.stored = stored
         self.movement = Movement()
-        self.unreadable: Optional[dict[str, str]] = None
+        self.unreadable: dict[str, str] | None = None
         self._page = page or READ_AT_ONCE
         self._throttle = throttle or Throttle(None)
-        self._spec: Optional[CollectionSpec] = None
+        self._spec: CollectionSpec | None = None
 
     @property
     def name(self) -> str:
@@ -123,7 +124,7 @@ class LiveCollection:
             "freeze its writers and try again."
         )
 
-    def _try_to_list(self) -> Optional[list[list[str]]]:
+    def _try_to_list(self) -> list[list[str]] | None:
         if not self.server.capabilities.tenants:
             return [self._ids(None, None)]
         pages = [self._ids(LISTED_AT_ONCE, 0)]
@@ -138,7 +139,7 @@ class LiveCollection:
                 break
         return pages
 
-    def _ids(self, limit: Optional[int], offset: Optional[int]) -> list[str]:
+    def _ids(self, limit: int | None, offset: int | None) -> list[str]:
         answer = self.server.get(self.stored.id, (), limit=limit, offset=offset)
         return list(answer["ids"])
 
@@ -281,7 +282,7 @@ class LiveCollection:
         parts = list(map_ahead(self._read_ids, pages)) if len(pages) > 1 else [self._read_ids(pages[0])]
         return _in_order(concatenate(parts), ids)
 
-    def _read_page(self, offset: int, asked: list[str]) -> Optional[RecordBatch]:
+    def _read_page(self, offset: int, asked: list[str]) -> RecordBatch | None:
         try:
             answer = self.server.get(self.stored.id, self._include(), limit=len(asked), offset=offset)
         except StatusError:
@@ -358,7 +359,7 @@ def _complete(answer: dict[str, Any]) -> bool:
     return vectors is not None and len(vectors) == len(answer["ids"])
 
 
-def _vectors(rows: Any, dimension: int) -> tuple[NDArray[np.float32], Optional[NDArray[np.bool_]]]:
+def _vectors(rows: Any, dimension: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Float32 vectors, shape (n, dimension), and which rows have one (None: all). Numbers beyond float32 become infinite
     and null becomes NaN, which no rule calls equal and every check refuses."""
     if rows is None or len(rows) == 0:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Callable, Iterable, Iterator, TypeVar, Union
+from typing import Callable, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +25,7 @@ REQUESTS_AT_ONCE = 2
 class _End:
     """Put behind the last item, with the exception that ended the iteration, if one did."""
 
-    def __init__(self, error: Union[BaseException, None]) -> None:
+    def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
@@ -33,10 +34,10 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
 
     An exception of `items` is raised here, behind the items that came before it. A consumer that stops early ends the thread.
     """
-    waiting: queue.Queue[Union[Item, _End]] = queue.Queue(maxsize=depth)
+    waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
 
-    def put(item: Union[Item, _End]) -> bool:
+    def put(item: Item | _End) -> bool:
         while not stopped.is_set():
             try:
                 waiting.put(item, timeout=POLL_SECONDS)

@@ -12,9 +12,10 @@ again, and whatever the read-back finds wrong is mended the same way, a bounded 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Callable, Iterable, Optional, Sequence
+from typing import Callable
 
 from .._errors import IntegrityError
 from .._journal import Journal
@@ -53,7 +54,7 @@ class Reconciler:
         target: LiveCollection,
         space: str,
         batch_size: int,
-        journal: Optional[Journal],
+        journal: Journal | None,
         on_verified: Callable[[int], None] = lambda records: None,
     ) -> None:
         self.difference = Difference()
@@ -66,7 +67,7 @@ class Reconciler:
         self._waiting: list[_Work] = []
         self._waiting_records = 0
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-back")
-        self._proof: Optional[tuple[_Work, Future[Optional[_Work]]]] = None
+        self._proof: tuple[_Work, Future[_Work | None]] | None = None
 
     def __enter__(self) -> Reconciler:
         return self
@@ -121,7 +122,7 @@ class Reconciler:
             if self._journal is not None:
                 self._journal.append({"state": "replacing", "collection": self._target.name, "ids": away})
             server.delete(collection, away)
-        metadatas: list[Optional[Metadata]] = list(records.metadatas)
+        metadatas: list[Metadata | None] = list(records.metadatas)
         for row, keys in work.keys.items():
             metadatas[row] = {**(metadatas[row] or {}), **dict.fromkeys(keys)}
         # To add costs the server less. It would leave a record that came meanwhile as it is, which the read-back finds.
@@ -130,7 +131,7 @@ class Reconciler:
         if away and self._journal is not None:
             self._journal.append({"state": "replaced", "collection": self._target.name, "ids": away})
 
-    def _prove(self, records: RecordBatch) -> Optional[_Work]:
+    def _prove(self, records: RecordBatch) -> _Work | None:
         """Read back what was written; what is wrong with it, as new work, or None."""
         found = compare_batch(records, self._target.fetch(records.ids), self._space)
         rows = [row for row, status in enumerate(found.status) if status != UNCHANGED]

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._libraries import np
 
@@ -33,10 +34,10 @@ class RecordBatch:
 
     ids: list[str]
     embeddings: NDArray[np.float32]
-    documents: list[Optional[str]]
-    uris: list[Optional[str]]
-    metadatas: list[Optional[Metadata]]
-    embedded: Optional[NDArray[np.bool_]] = None
+    documents: list[str | None]
+    uris: list[str | None]
+    metadatas: list[Metadata | None]
+    embedded: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

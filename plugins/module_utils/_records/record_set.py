@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Protocol, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from .collection_spec import CollectionSpec
 from .record_batch import RecordBatch

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from .._checkpoint import short_digest
 from .._errors import DiskError
@@ -71,7 +71,7 @@ class SeenRecords:
         return cls(database, last + 1)
 
     @classmethod
-    def of_last_pass(cls, path: str) -> Optional[SeenRecords]:
+    def of_last_pass(cls, path: str) -> SeenRecords | None:
         """The notes of the last pass, to be asked; None where there are none, or where that pass did not end."""
         if not os.path.exists(path):
             return None

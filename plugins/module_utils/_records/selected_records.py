@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from .live import READ_AT_ONCE, LiveCollection
 from .record_batch import RecordBatch

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Iterable, Optional
+from typing import TYPE_CHECKING, Any
 
 from .._libraries import np
 from .._server.capabilities import Capabilities
@@ -65,7 +66,7 @@ def read_spec(server: Server, stored: StoredCollection) -> CollectionSpec:
     )
 
 
-def measured_space(server: Server, collection_id: str) -> Optional[str]:
+def measured_space(server: Server, collection_id: str) -> str | None:
     """The distance by which a collection ranks, found by asking it for a neighbour; None if that cannot be told."""
     try:
         sample = server.get(collection_id, ("embeddings",), limit=PROBED_RECORDS, offset=0)
@@ -88,7 +89,7 @@ def measured_space(server: Server, collection_id: str) -> Optional[str]:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _usable(rows: Iterable[Any]) -> Optional[NDArray[np.float64]]:
+def _usable(rows: Iterable[Any]) -> NDArray[np.float64] | None:
     """The first vector whose distances to its double tell the spaces apart."""
     for row in rows:
         if row is not None:  # a null inside becomes NaN, whose length is in no range
@@ -151,5 +152,5 @@ def spec_differences(expected: CollectionSpec, actual: CollectionSpec, capabilit
     return found
 
 
-def _types(metadata: Optional[dict[str, Any]]) -> dict[str, type]:
+def _types(metadata: dict[str, Any] | None) -> dict[str, type]:
     return {key: type(value) for key, value in (metadata or {}).items()}

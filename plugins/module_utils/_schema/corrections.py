@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from .._errors import UsageError
 from .shape import check_shape
@@ -23,7 +24,7 @@ _CORRECTIONS = json.dumps({
 })
 
 
-def parse_corrections(value: Optional[Mapping[str, Any]]) -> Corrections:
+def parse_corrections(value: Mapping[str, Any] | None) -> Corrections:
     """The corrections that a user's mapping describes, {} for None. UsageError says where it is wrong."""
     if value is None:
         return {}
@@ -36,7 +37,7 @@ def parse_corrections(value: Optional[Mapping[str, Any]]) -> Corrections:
     return value
 
 
-def corrected(metadata: Optional[Mapping[str, Any]], changes: Mapping[str, Any]) -> dict[str, Any]:
+def corrected(metadata: Mapping[str, Any] | None, changes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the metadata with the changes in place; a change to None takes the key away."""
     new = dict(metadata) if metadata else {}
     for key, value in changes.items():

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from .._errors import UsageError
 from .._records.reasons import Reason, shown
@@ -79,11 +80,11 @@ class Field:
     type: str
     required: bool = False
     default: Any = None
-    derive: Optional[str] = None
-    enum: Optional[tuple[Any, ...]] = None
-    minimum: Optional[float] = None
-    maximum: Optional[float] = None
-    pattern: Optional[str] = None
+    derive: str | None = None
+    enum: tuple[Any, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
 
     @property
     def constrained(self) -> bool:
@@ -102,7 +103,7 @@ class Schema:
     collections: tuple[tuple[str, Mapping[str, Field]], ...] = ()
 
 
-def parse_schema(value: Any) -> Optional[Schema]:
+def parse_schema(value: Any) -> Schema | None:
     """The schema that a user's mapping describes; None (a faithful copy) for None, {} and the word none.
 
     UsageError says where it is wrong.
@@ -120,7 +121,7 @@ def parse_schema(value: Any) -> Optional[Schema]:
     return Schema(fields, collections)
 
 
-def fields_for(schema: Optional[Schema], target: str) -> dict[str, Field]:
+def fields_for(schema: Schema | None, target: str) -> dict[str, Field]:
     """The fields of a record in the target collection, by name; a field of a collection's own group wins over one for all."""
     if schema is None:
         return {}
@@ -141,7 +142,7 @@ def type_fits(field: Field, value: Any) -> bool:
     return type(value) in _HOLDS[field.type]
 
 
-def value_fault(field: Field, value: Any) -> Optional[Reason]:
+def value_fault(field: Field, value: Any) -> Reason | None:
     """Why the field may not hold this value; None when it may."""
     if not type_fits(field, value):
         return Reason(field.name, "wrong_type", f"{shown(value)} is not {_A_VALUE[field.type]}")
@@ -196,7 +197,7 @@ def _parse_field(name: Any, value: Mapping[str, Any], where: str) -> Field:
     return field
 
 
-def _rule_fault(field: Field) -> Optional[str]:
+def _rule_fault(field: Field) -> str | None:
     """What is wrong with a field's rules taken together, as the end of a sentence that begins with its path."""
     for rule in ("minimum", "maximum"):
         limit = getattr(field, rule)
@@ -221,7 +222,7 @@ def _rule_fault(field: Field) -> Optional[str]:
     return None
 
 
-def _default_fault(field: Field) -> Optional[str]:
+def _default_fault(field: Field) -> str | None:
     if field.default is None:
         return None
     if isinstance(field.default, str) and type_fits(field, field.default):

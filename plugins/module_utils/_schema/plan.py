@@ -11,8 +11,9 @@ Migration writes it and validation compares with it; both read it here, so they 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable
 
 from .._errors import UsageError
 from .._libraries import np
@@ -86,7 +87,7 @@ class Survey:
 class MigrationPlan:
     """Which source collections take part, where their records go, and how they look there."""
 
-    def __init__(self, sources: Sequence[LiveCollection], transformation: Transformation, capabilities: Capabilities, shard: Optional[Shard] = None) -> None:
+    def __init__(self, sources: Sequence[LiveCollection], transformation: Transformation, capabilities: Capabilities, shard: Shard | None = None) -> None:
         self.sources = list(sources)
         self.transformation = transformation
         self.capabilities = capabilities
@@ -160,17 +161,17 @@ class MigrationPlan:
                 parts = self.transform(source, batch, faults)
             yield parts
 
-    def transform(self, source: LiveCollection, batch: RecordBatch, vector_faults: Optional[Mapping[int, str]] = None) -> list[TransformedBatch]:
+    def transform(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, str] | None = None) -> list[TransformedBatch]:
         """One batch, split by target collection; records that the schema or the target refuses are named, not carried.
 
         `vector_faults` says what is wrong with vectors, by row, where that is known already.
         """
         return self._parts(source, batch, self._vector_faults(source, batch) if vector_faults is None else vector_faults, self.shard)
 
-    def _parts(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, str], shard: Optional[Shard]) -> list[TransformedBatch]:
+    def _parts(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, str], shard: Shard | None) -> list[TransformedBatch]:
         rows: dict[str, list[int]] = {}
         places: list[str] = []
-        metadatas: list[Optional[Metadata]] = []
+        metadatas: list[Metadata | None] = []
         invalid: dict[str, list[tuple[Invalid, str]]] = {}
         for row, record_id in enumerate(batch.ids):
             target, new_id = self.transformation.place(source.name, record_id, batch.metadatas[row])

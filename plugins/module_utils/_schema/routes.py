@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from .._errors import UsageError
 from .._records.collection_name import collection_name_fault
@@ -50,7 +51,7 @@ class Route:
     def takes_from(self, source_collection: str) -> bool:
         return fnmatchcase(source_collection, self.from_pattern)
 
-    def fits(self, metadata: Optional[Mapping[str, Any]]) -> bool:
+    def fits(self, metadata: Mapping[str, Any] | None) -> bool:
         """Whether the metadata holds every value of `where`."""
         if not self.where:
             return True
@@ -63,7 +64,7 @@ class Route:
         return True
 
 
-def parse_routes(value: Optional[Sequence[Mapping[str, Any]]]) -> tuple[Route, ...]:
+def parse_routes(value: Sequence[Mapping[str, Any]] | None) -> tuple[Route, ...]:
     """The routes that a user's list describes, () for None and []. UsageError says which one is wrong and why."""
     if value is None:
         return ()

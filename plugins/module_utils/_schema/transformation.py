@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple
 
 from .._errors import UsageError
 from .._records.reasons import Reason
@@ -56,11 +57,11 @@ class _Rule(NamedTuple):
 
     name: str
     types: frozenset[type]
-    good: Optional[frozenset[Any]]  # values of these types that need no further look; None: all of them
+    good: frozenset[Any] | None  # values of these types that need no further look; None: all of them
     field: Field
     fill: Any  # the value of a record that lacks the field; None: nothing
     count_words: bool  # fill in the number of the document's words instead
-    lacking: Optional[Reason]  # what is wrong with a record that lacks the field
+    lacking: Reason | None  # what is wrong with a record that lacks the field
 
 
 class _Rules(NamedTuple):
@@ -80,7 +81,7 @@ class Transformation:
     """
 
     def __init__(
-        self, schema: Optional[Schema], routes: Sequence[Route], corrections: Optional[Corrections], on_collision: str, source_names: Sequence[str]
+        self, schema: Schema | None, routes: Sequence[Route], corrections: Corrections | None, on_collision: str, source_names: Sequence[str]
     ) -> None:
         if on_collision not in (FAIL, PREFIX):
             raise UsageError(f"on_collision: {on_collision!r} is neither {FAIL} nor {PREFIX}")
@@ -121,7 +122,7 @@ class Transformation:
         field = fields_for(self.schema, target).get(rules.SOURCE_COLLECTION)
         return field is not None and field.derive == rules.SOURCE_COLLECTION
 
-    def place(self, source_collection: str, record_id: str, metadata: Optional[Mapping[str, Any]]) -> Placement:
+    def place(self, source_collection: str, record_id: str, metadata: Mapping[str, Any] | None) -> Placement:
         """Where the record goes. `metadata` is the source's; only routes with `where` look at it (corrected)."""
         routes = self._routes.get(source_collection)
         if routes is None:
@@ -150,8 +151,8 @@ class Transformation:
         return tuple(places)
 
     def metadata_of(
-        self, source_collection: str, target: str, record_id: str, document: Optional[str], metadata: Optional[Mapping[str, Any]]
-    ) -> tuple[Optional[dict[str, Any]], tuple[str, ...]]:
+        self, source_collection: str, target: str, record_id: str, document: str | None, metadata: Mapping[str, Any] | None
+    ) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
         """The record's metadata in the target, and the reasons why it is invalid (none: it is valid).
 
         The argument is never changed; where there is nothing to do it is returned itself.
@@ -210,7 +211,7 @@ def _merged_targets(routes: Sequence[Route], source_names: Sequence[str]) -> fro
     return frozenset(merged)
 
 
-def _prepare(schema: Optional[Schema], source_collection: str, target: str) -> _Rules:
+def _prepare(schema: Schema | None, source_collection: str, target: str) -> _Rules:
     checked: list[_Rule] = []
     stated: dict[str, str] = {}
     reasons: list[Reason] = []
@@ -240,7 +241,7 @@ def _prepare_rule(field: Field, source_collection: str, target: str) -> _Rule:
     return _Rule(field.name, frozenset(rules.types_of(field)), good, field, fill, field.derive == rules.WORD_COUNT, lacking)
 
 
-def collection_type_of(field: Field, target: str) -> Optional[str]:
+def collection_type_of(field: Field, target: str) -> str | None:
     """The last word of the target's name (`sergio_humor`, `humor-2025`) that is one of the types."""
     known = field.enum or COLLECTION_TYPES
     for word in reversed(re.split(r"[._-]", target)):

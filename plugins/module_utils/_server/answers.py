@@ -11,7 +11,7 @@ Vectors are nine tenths of such an answer. Read in one go they cost half the mem
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from .._libraries import np, orjson
 
@@ -48,7 +48,7 @@ def decode_records(content: bytes) -> Any:
     return json.loads(content)
 
 
-def _vectors(text: bytes) -> Optional[NDArray[np.float32]]:
+def _vectors(text: bytes) -> NDArray[np.float32] | None:
     if text.translate(None, _NUMBERS):
         return None
     rows = text.split(_BETWEEN)
@@ -67,7 +67,7 @@ def _vectors(text: bytes) -> Optional[NDArray[np.float32]]:
     return vectors
 
 
-def _numbers(text: bytes, expected: int) -> Optional[NDArray[np.float32]]:
+def _numbers(text: bytes, expected: int) -> NDArray[np.float32] | None:
     """So many numbers between commas, rounded to double precision first, as JSON's numbers are; None where they are no such numbers."""
     if orjson is not None:
         try:

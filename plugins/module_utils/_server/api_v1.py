@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from .http import quoted
 from .server import Server, StoredCollection
@@ -30,7 +30,7 @@ class ServerV1(Server):
         return COLLECTIONS
 
     def _creation(
-        self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]
+        self, name: str, metadata: dict[str, Any] | None, configuration: dict[str, Any] | None, schema: dict[str, Any] | None
     ) -> dict[str, Any]:
         return {"name": name, "metadata": metadata}
 

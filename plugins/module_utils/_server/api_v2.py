@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from .http import quoted
 from .server import Server, StoredCollection
@@ -26,7 +26,7 @@ class ServerV2(Server):
         return self._collections_path()
 
     def _creation(
-        self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]
+        self, name: str, metadata: dict[str, Any] | None, configuration: dict[str, Any] | None, schema: dict[str, Any] | None
     ) -> dict[str, Any]:
         body: dict[str, Any] = {"name": name, "metadata": metadata}
         if schema is not None and self.capabilities.schemas:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 MIB = 1024 * 1024
 
@@ -62,7 +61,7 @@ class Capabilities:
     tenants: bool = True
     max_batch: int = 5461
     max_page: int = 5000
-    max_body: Optional[int] = None
+    max_body: int | None = None
 
 
 CHROMA_0_3 = Capabilities(

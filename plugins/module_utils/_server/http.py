@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 from urllib.parse import quote
 
 from .._endpoint import Endpoint
@@ -60,7 +60,7 @@ class HttpClient:
             self._idle.pop().close()
 
     def call(
-        self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = json.loads, attempts: Optional[int] = None
+        self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = json.loads, attempts: int | None = None
     ) -> Any:
         """Send one request below the endpoint's URL and return the decoded answer.
 
@@ -85,7 +85,7 @@ class HttpClient:
                 pause = min(FIRST_PAUSE_SECONDS * 2 ** min(attempt - 1, 10), LONGEST_PAUSE_SECONDS)
                 time.sleep(failure.wait if isinstance(failure, _BusyError) and failure.wait is not None else pause)
 
-    def _once(self, method: str, path: str, payload: Optional[bytes], write: bool, decode: Callable[[bytes], Any]) -> Any:
+    def _once(self, method: str, path: str, payload: bytes | None, write: bool, decode: Callable[[bytes], Any]) -> Any:
         url = self.endpoint.url + path
         try:
             session = self._idle.pop()
@@ -154,7 +154,7 @@ class HttpClient:
 class _BusyError(Exception):
     """The server said that it is busy, or that it takes no writes; worth another try."""
 
-    def __init__(self, where: str, status: int, reason: str, write: bool, retry_after: Optional[str]) -> None:
+    def __init__(self, where: str, status: int, reason: str, write: bool, retry_after: str | None) -> None:
         super().__init__(where)
         self.where, self.status, self.reason, self.write = where, status, reason, write
         seconds = retry_after or ""

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any
 
 from .._endpoint import Endpoint
 from .._errors import IntegrityError, UsageError, VersionError
@@ -96,7 +96,7 @@ def _limited(capabilities: Capabilities, limits: dict[str, Any]) -> Capabilities
     return replace(capabilities, max_batch=batch, base64_vectors=bool(limits.get("supports_base64_encoding", False)))
 
 
-def _optional(http: HttpClient, path: str) -> Optional[dict[str, Any]]:
+def _optional(http: HttpClient, path: str) -> dict[str, Any] | None:
     try:
         answer = http.call("GET", path)
     except StatusError as error:

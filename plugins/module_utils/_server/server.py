@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._endpoint import Endpoint
 from .._errors import IntegrityError, InvalidDataError, OperationError, TimeoutExceededError, UnreachableError
@@ -42,10 +43,10 @@ class StoredCollection:
 
     id: str
     name: str
-    metadata: Optional[dict[str, Any]] = None
-    configuration: Optional[dict[str, Any]] = None
-    schema: Optional[dict[str, Any]] = None
-    dimension: Optional[int] = None
+    metadata: dict[str, Any] | None = None
+    configuration: dict[str, Any] | None = None
+    schema: dict[str, Any] | None = None
+    dimension: int | None = None
 
 
 @dataclass
@@ -57,10 +58,10 @@ class RecordColumns:
 
     ids: Sequence[str]
     embeddings: NDArray[np.float32]
-    documents: Sequence[Optional[str]]
-    uris: Sequence[Optional[str]]
-    metadatas: Sequence[Optional[dict[str, Any]]]
-    embedded: Optional[NDArray[np.bool_]] = None
+    documents: Sequence[str | None]
+    uris: Sequence[str | None]
+    metadatas: Sequence[dict[str, Any] | None]
+    embedded: NDArray[np.bool_] | None = None
 
     @property
     def without_vectors(self) -> bool:
@@ -109,7 +110,7 @@ class Server(ABC):
 
     @abstractmethod
     def _creation(
-        self, name: str, metadata: Optional[dict[str, Any]], configuration: Optional[dict[str, Any]], schema: Optional[dict[str, Any]]
+        self, name: str, metadata: dict[str, Any] | None, configuration: dict[str, Any] | None, schema: dict[str, Any] | None
     ) -> dict[str, Any]:
         """The body of a create request."""
 
@@ -133,15 +134,15 @@ class Server(ABC):
             offset += len(page)
         return [found[name] for name in sorted(found)]
 
-    def find_collection(self, name: str) -> Optional[StoredCollection]:
+    def find_collection(self, name: str) -> StoredCollection | None:
         return next((collection for collection in self.list_collections() if collection.name == name), None)
 
     def create_collection(
         self,
         name: str,
-        metadata: Optional[dict[str, Any]] = None,
-        configuration: Optional[dict[str, Any]] = None,
-        schema: Optional[dict[str, Any]] = None,
+        metadata: dict[str, Any] | None = None,
+        configuration: dict[str, Any] | None = None,
+        schema: dict[str, Any] | None = None,
     ) -> StoredCollection:
         """Create a collection; one of that name must not exist."""
         body = self._creation(name, metadata, configuration, schema)
@@ -157,7 +158,7 @@ class Server(ABC):
         """Delete a collection. On 1.5 delete its records first: list values would come back as ghosts."""
 
     def modify_collection(
-        self, collection_id: str, name: Optional[str] = None, metadata: Optional[dict[str, Any]] = None, configuration: Optional[dict[str, Any]] = None
+        self, collection_id: str, name: str | None = None, metadata: dict[str, Any] | None = None, configuration: dict[str, Any] | None = None
     ) -> None:
         """Rename, replace the whole metadata, or change index settings (1.x; never the distance)."""
         body: dict[str, Any] = {}
@@ -179,10 +180,10 @@ class Server(ABC):
         self,
         collection_id: str,
         include: Sequence[str] = (),
-        ids: Optional[Sequence[str]] = None,
-        limit: Optional[int] = None,
-        offset: Optional[int] = None,
-        where_document: Optional[dict[str, Any]] = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        where_document: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The server's own answer: parallel lists, None for what was not included; `embeddings` as `decode_records` gives them.
 
@@ -257,7 +258,7 @@ class Server(ABC):
             self._write(collection_id, verb, records.select(part))
 
     def _encoded(self, records: RecordColumns) -> bytes:
-        vectors: Optional[list[Any]]
+        vectors: list[Any] | None
         if records.without_vectors:
             vectors = None
         elif self.capabilities.base64_vectors:

@@ -12,7 +12,8 @@ trouble as a whole; it is the batch that is stuck only if the server answers oth
 from __future__ import annotations
 
 import time
-from typing import Callable, Sequence, Union
+from collections.abc import Sequence
+from typing import Callable, Union
 
 from .._errors import InvalidDataError, PartialError, TimeoutExceededError, UnreachableError
 from .http import StatusError
@@ -65,7 +66,7 @@ def write_narrowed(ids: Sequence[str], error: Failure, send: Callable[[range], N
         raise _failure(ids, refused, waiting, last, url)
 
 
-def _failure(ids: Sequence[str], refused: Sequence[str], waiting: Sequence[range], last: Failure, url: str) -> Union[InvalidDataError, PartialError]:
+def _failure(ids: Sequence[str], refused: Sequence[str], waiting: Sequence[range], last: Failure, url: str) -> InvalidDataError | PartialError:
     count = f"{len(refused)}" if not waiting else f"at least {len(refused)}" if refused else "an unknown number"
     reason = last.reason if isinstance(last, StatusError) else last.message
     if refused:

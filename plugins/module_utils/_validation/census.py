@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Optional, Sequence
 
 from .._records.compare import ADDED, CHANGED, UNCHANGED, ComparedBatch
 from .._records.record_batch import RecordBatch
@@ -108,7 +108,7 @@ class Census:
         """One of the figures of `Tally`, over all target collections."""
         return sum(getattr(tally, kind) for tally in self.tallies.values())
 
-    def _count_found(self, subject: Subject, source: Optional[str], records: RecordBatch) -> None:
+    def _count_found(self, subject: Subject, source: str | None, records: RecordBatch) -> None:
         if not subject.states_source:
             if source is not None:
                 self._count(source, 1, len(records))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence
+from typing import Any
 
 PASSED, WARNING, FAILED, NOT_RUN, NOT_APPLICABLE = "passed", "warning", "failed", "not_run", "not_applicable"
 
@@ -52,8 +53,8 @@ class Check:
 
     name: str
     status: str
-    figure: Optional[float]
-    threshold: Optional[float]
+    figure: float | None
+    threshold: float | None
     unit: str
     summary: str
     details: dict[str, Any] = field(default_factory=dict)
@@ -110,7 +111,7 @@ def percent(part: float, whole: float) -> float:
     return 100.0 * part / whole if whole else 0.0
 
 
-def mean(values: Sequence[Optional[float]]) -> Optional[float]:
+def mean(values: Sequence[float | None]) -> float | None:
     """The average of those that are known; None where none is."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from .census import Census
 from .check import COUNTS, DUPLICATES, FAILED, NOT_RUN, PASSED, WARNING, Check, Examples, number
@@ -31,7 +32,7 @@ class TargetFigures:
     """A target collection: what its server counts (None: it is not there), and how many different ids it lists."""
 
     name: str
-    count: Optional[int]
+    count: int | None
     distinct: int
 
 
@@ -39,7 +40,7 @@ def check_counts(
     census: Census,
     sources: Sequence[SourceFigures],
     targets: Sequence[TargetFigures],
-    expected_counts: Optional[Mapping[str, int]] = None,
+    expected_counts: Mapping[str, int] | None = None,
     growing: bool = False,
 ) -> Check:
     """Hold every count against the one that it must equal. The figure is the number of records too few or too many.
@@ -94,7 +95,7 @@ def check_counts_of_sample(
     targets: Sequence[TargetFigures],
     one_to_one: bool,
     invalid_seen: bool,
-    expected_counts: Optional[Mapping[str, int]] = None,
+    expected_counts: Mapping[str, int] | None = None,
     growing: bool = False,
 ) -> Check:
     """The counts when only a sample of the records was looked at: of every collection when they are copied one to one, else of all together."""
@@ -133,7 +134,7 @@ def check_counts_of_sample(
 
 
 def expected_shortfalls(
-    expected_counts: Optional[Mapping[str, int]], sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], growing: bool = False
+    expected_counts: Mapping[str, int] | None, sources: Sequence[SourceFigures], targets: Sequence[TargetFigures], growing: bool = False
 ) -> dict[str, tuple[int, int]]:
     """Of the counts that the user expects, those that are not met: name to (expected, found).
 

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._libraries import np
 from .._records.compare import EMBEDDING, ComparedBatch
@@ -155,7 +156,7 @@ class _Means:
     """Running sums of the vectors that both sides hold."""
 
     def __init__(self) -> None:
-        self._sums: Optional[tuple[NDArray[np.float64], NDArray[np.float64]]] = None
+        self._sums: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._count = 0
 
     def add(self, expected: NDArray[np.float64], actual: NDArray[np.float64]) -> None:
@@ -169,7 +170,7 @@ class _Means:
         self._count += len(expected)
 
     @property
-    def greatest(self) -> Optional[float]:
+    def greatest(self) -> float | None:
         """The greatest difference of the two mean vectors in any dimension; None without vectors."""
         if self._sums is None:
             return None

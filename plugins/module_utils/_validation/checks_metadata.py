@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from .._records.compare import ComparedBatch
 from .._records.record_batch import Metadata, RecordBatch
@@ -57,7 +58,7 @@ class MetadataChecks:
         """metadata_completeness, distribution, field_types, citations."""
         return [self._completeness(), self._distribution_check(), self._field_types(), self._citation_check()]
 
-    def _look(self, subject: Subject, ids: Sequence[str], metadatas: Sequence[Optional[Metadata]]) -> None:
+    def _look(self, subject: Subject, ids: Sequence[str], metadatas: Sequence[Metadata | None]) -> None:
         target = subject.target
         if target not in self._rules:
             self._rules[target] = tuple((subject.fields or {}).values())

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 from .census import Census
 from .check import FAILED, NOT_APPLICABLE, NOT_RUN, PASSED, RECORDS, WARNING, Check, number
@@ -24,7 +24,7 @@ EXAMPLES_OF_A_KIND = 5
 LEAST_SAMPLE = 30
 
 
-def check_records(census: Census, sampled: Optional[dict[str, Any]] = None) -> Check:
+def check_records(census: Census, sampled: dict[str, Any] | None = None) -> Check:
     """The comparison record by record; a single one that differs fails. The figure is the number that differ."""
     collections = []
     for target, tally in census.tallies.items():

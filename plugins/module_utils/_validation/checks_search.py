@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._libraries import np
 from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, mean, number, shortened
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def check_semantic_equivalence(
-    results: Sequence[QueryResult], has_records: bool, thresholds: Thresholds, texts: Optional[TextSearches] = None
+    results: Sequence[QueryResult], has_records: bool, thresholds: Thresholds, texts: TextSearches | None = None
 ) -> Check:
     """The figure is the average divergence of the searches in percent.
 
@@ -85,7 +86,7 @@ def check_semantic_equivalence(
     return verdict(PASSED, summary)
 
 
-def _details(results: Sequence[QueryResult], limits: Thresholds, texts: Optional[TextSearches]) -> dict[str, Any]:
+def _details(results: Sequence[QueryResult], limits: Thresholds, texts: TextSearches | None) -> dict[str, Any]:
     recall_source, recall_target = _recalls(results)
     worst = sorted(results, key=query_divergence, reverse=True)
     examples: list[Mapping[str, object]] = [
@@ -147,7 +148,7 @@ def _what_it_finds(results: Sequence[QueryResult]) -> str:
     return f"it finds {100 * found:.0f} % of the true nearest records, less than half of what the source's finds"
 
 
-def _recalls(results: Sequence[QueryResult]) -> tuple[Optional[float], Optional[float]]:
+def _recalls(results: Sequence[QueryResult]) -> tuple[float | None, float | None]:
     """The average recall of the source's indexes and of the target's."""
     return mean([r.recall_source for r in results]), mean([r.recall_target for r in results])
 
@@ -160,7 +161,7 @@ def _grouped(results: Sequence[QueryResult]) -> dict[str, list[QueryResult]]:
 
 
 def check_latency(
-    samples: Sequence[float], has_records: bool, thresholds: Thresholds, collections: Sequence[str] = (), first: Optional[Mapping[str, float]] = None
+    samples: Sequence[float], has_records: bool, thresholds: Thresholds, collections: Sequence[str] = (), first: Mapping[str, float] | None = None
 ) -> Check:
     """`samples` are the seconds that single searches took on the target, one after the other. The figure is the 95th percentile in ms.
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Container, Mapping, Optional
+from collections.abc import Container, Mapping
 
 from .._records.collection_spec import CollectionSpec
 from .._records.spec_translation import spec_differences
@@ -18,7 +18,7 @@ WORDS = {"space": "distance", "metadata": "collection metadata", "embedding_func
 
 
 def check_specs(
-    expected: Mapping[str, CollectionSpec], actual: Mapping[str, Optional[CollectionSpec]], capabilities: Capabilities, merged: Container[str] = ()
+    expected: Mapping[str, CollectionSpec], actual: Mapping[str, CollectionSpec | None], capabilities: Capabilities, merged: Container[str] = ()
 ) -> Check:
     """Distance, index settings, embedding function, collection metadata and dimension. The figure is the number of differences.
 

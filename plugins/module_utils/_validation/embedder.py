@@ -17,8 +17,9 @@ import math
 import os
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .._endpoint import Endpoint, normalized_url
 from .._errors import InvalidDataError, TimeoutExceededError, UsageError
@@ -40,12 +41,12 @@ class Embedder:
 
     command: tuple[str, ...] = ()
     url: str = ""
-    model: Optional[str] = None
+    model: str | None = None
     batch_size: int = 32
     timeout: float = 60.0
-    headers: Optional[Mapping[str, str]] = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     validate_certs: bool = True
-    ca_path: Optional[str] = None
+    ca_path: str | None = None
 
     @property
     def name(self) -> str:
@@ -117,7 +118,7 @@ class Embedder:
         return vectors
 
 
-def parse_embedder(options: Optional[Mapping[str, Any]]) -> Optional[Embedder]:
+def parse_embedder(options: Mapping[str, Any] | None) -> Embedder | None:
     """The user's embedder, None without one; UsageError names what cannot be right."""
     given = {name: value for name, value in (options or {}).items() if value is not None}
     if not given.get("command") and not given.get("url"):

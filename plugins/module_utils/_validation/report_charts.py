@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .plain_text import for_html as text
 
@@ -136,7 +137,7 @@ def error_classes(classes: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, 
     """Classes of relative vector error for `histogram`, the empty ones at both ends left out."""
     rows: list[tuple[str, int, str]] = []
     for entry in classes:
-        top: Optional[float] = entry["up_to"]
+        top: float | None = entry["up_to"]
         label = "bit for bit" if top == 0 else "above 10 %, or NaN" if top is None else f"up to {_share(100 * top)} %"
         rows.append((label, entry["records"], "ok" if top == 0 else "info" if top is not None and top <= 1e-6 else "bad"))
     return _trimmed(rows)

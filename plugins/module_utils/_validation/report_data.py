@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from .._schema.transformation import Invalid
 from .census import Census
@@ -41,13 +42,13 @@ class ReportData:
     checks: tuple[Check, ...]
     totals: Totals
     thresholds: Thresholds
-    divergence_percent: Optional[float]
+    divergence_percent: float | None
     census: Census
     sources: tuple[SourceFigures, ...]
     targets: tuple[TargetFigures, ...]
     fed_by: Mapping[str, Mapping[str, int]]
     invalid_sample: tuple[Invalid, ...] = ()
-    sample: Optional[Mapping[str, Any]] = None
+    sample: Mapping[str, Any] | None = None
     timeline: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from .._errors import UsageError
 from .._schema.plan import MigrationPlan
@@ -33,7 +34,7 @@ def choose_records(plan: MigrationPlan, sample: Sample) -> dict[str, list[str]]:
     return names
 
 
-def parse_sample(value: Optional[Mapping[str, Any]]) -> Optional[Sample]:
+def parse_sample(value: Mapping[str, Any] | None) -> Sample | None:
     """None: all records are looked at."""
     if value is None or value.get("size") is None:
         return None

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from .check import shortened
 from .neighbours import NEAREST, Neighbour, Query, TrueNeighbours, tolerance
@@ -32,10 +33,10 @@ class QueryResult:
     """
 
     query: Query
-    true_divergence: Optional[float]
-    index_divergence: Optional[float]
-    recall_source: Optional[float]
-    recall_target: Optional[float]
+    true_divergence: float | None
+    index_divergence: float | None
+    recall_source: float | None
+    recall_target: float | None
     error: str = ""
     unanswered: str = ""
 
@@ -54,11 +55,11 @@ class QueryResult:
 def judge_query(
     query: Query,
     space: str,
-    truth: Optional[TrueNeighbours],
-    source: Optional[Answer],
-    target: Optional[Answer],
+    truth: TrueNeighbours | None,
+    source: Answer | None,
+    target: Answer | None,
     error: str = "",
-    held: Optional[float] = None,
+    held: float | None = None,
     unanswered: str = "",
 ) -> QueryResult:
     """Compare what was truly nearest and what the servers answer.

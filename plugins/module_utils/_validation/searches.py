@@ -11,8 +11,9 @@ import hashlib
 import heapq
 import math
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from typing import Any
 
 from .._errors import OperationError, UsageError
 from .._libraries import np
@@ -38,7 +39,7 @@ class Answers:
     first  the same of the first search of each collection, which may have to load the index from disk
     """
 
-    target: list[Optional[Answer]] = field(default_factory=list)
+    target: list[Answer | None] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     timed_in: list[str] = field(default_factory=list)
@@ -49,13 +50,13 @@ class Answers:
 class WantedQuery:
     """A query of the user: the target collection (None: every one that fits), its vector, where that comes from, and the option that gave it."""
 
-    collection: Optional[str]
+    collection: str | None
     vector: Any
     origin: str
     option: str
 
 
-def parse_queries(queries: Optional[Sequence[Mapping[str, Any]]], embedder: Optional[Embedder] = None) -> list[WantedQuery]:
+def parse_queries(queries: Sequence[Mapping[str, Any]] | None, embedder: Embedder | None = None) -> list[WantedQuery]:
     """The user's queries, texts turned into vectors by the embedder; UsageError where one cannot be searched for."""
     given = list(queries or [])
     texts = [str(query["text"]) for query in given if query.get("text") is not None]
@@ -81,7 +82,7 @@ def parse_queries(queries: Optional[Sequence[Mapping[str, Any]]], embedder: Opti
     return parsed
 
 
-def place_queries(parsed: Sequence[WantedQuery], dimensions: Mapping[str, Optional[int]]) -> list[Query]:
+def place_queries(parsed: Sequence[WantedQuery], dimensions: Mapping[str, int | None]) -> list[Query]:
     """Queries of the user for the target collections, whose dimensions are given; UsageError where none fits."""
     placed: list[Query] = []
     lengths: dict[str, int] = {}
@@ -147,14 +148,14 @@ def _rank(key: bytes, record_id: str) -> bytes:
     return hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
 
 
-def ask_source(plan: MigrationPlan, queries: Sequence[Query], spaces: Mapping[str, str]) -> tuple[list[Optional[Answer]], list[str]]:
+def ask_source(plan: MigrationPlan, queries: Sequence[Query], spaces: Mapping[str, str]) -> tuple[list[Answer | None], list[str]]:
     """What the source's indexes answer, under the ids that the records have in the target, and for each query the error of a search
     that failed ("" for none).
 
     Where several collections feed a target, their answers are merged by distance. None where that is not possible: another
     distance, or a source that does not answer.
     """
-    merged: list[Optional[Answer]] = [[] for _query in queries]
+    merged: list[Answer | None] = [[] for _query in queries]
     errors = ["" for _query in queries]
     by_target: dict[str, list[int]] = {}
     for place, query in enumerate(queries):
@@ -285,13 +286,13 @@ def _look_up(collections: Mapping[str, LiveCollection], queries: Sequence[Query]
 
 
 def held_shares(
-    collections: Mapping[str, LiveCollection], queries: Sequence[Query], spaces: Mapping[str, str], answers: Sequence[Optional[Answer]]
-) -> list[Optional[float]]:
+    collections: Mapping[str, LiveCollection], queries: Sequence[Query], spaces: Mapping[str, str], answers: Sequence[Answer | None]
+) -> list[float | None]:
     """Of what the source answered to each query, the share (0 to 1) that the target holds at the same distance from it.
 
     So what a search lost because the data is damaged is told apart from what an index did not find this time.
     """
-    shares: list[Optional[float]] = []
+    shares: list[float | None] = []
     for query, answer in zip(queries, answers):
         collection = collections.get(query.collection)
         if answer is None:

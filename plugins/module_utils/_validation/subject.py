@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 from .._records.compare import ComparedBatch
 from .._records.record_batch import Metadata, RecordBatch
@@ -29,10 +30,10 @@ class Subject:
     target: str
     sources: tuple[str, ...]
     space: str = "l2"
-    fields: Optional[Mapping[str, Field]] = None
+    fields: Mapping[str, Field] | None = None
 
     @property
-    def only_source(self) -> Optional[str]:
+    def only_source(self) -> str | None:
         """The source collection, where there is but one."""
         return self.sources[0] if len(self.sources) == 1 else None
 
@@ -42,7 +43,7 @@ class Subject:
         rule = (self.fields or {}).get(SOURCE_COLLECTION)
         return rule is not None and rule.derive == SOURCE_COLLECTION
 
-    def stated_sources(self, metadatas: Sequence[Optional[Metadata]]) -> Iterator[Any]:
+    def stated_sources(self, metadatas: Sequence[Metadata | None]) -> Iterator[Any]:
         """What each record says of its source collection; None where it says nothing."""
         return (None if metadata is None else metadata.get(SOURCE_COLLECTION) for metadata in metadatas)
 

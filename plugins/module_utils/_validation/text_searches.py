@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Mapping, Sequence
 
 from .._errors import OperationError
 from .._records.live import LiveCollection

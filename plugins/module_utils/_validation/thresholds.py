@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from .._errors import UsageError
 
@@ -49,7 +50,7 @@ class Thresholds:
         return asdict(self)
 
 
-def parse_thresholds(values: Optional[Mapping[str, Any]]) -> Thresholds:
+def parse_thresholds(values: Mapping[str, Any] | None) -> Thresholds:
     """The given limits over the usual ones; UsageError for an unknown name or a value that is no limit."""
     known = [entry.name for entry in fields(Thresholds)]
     given: dict[str, float] = {}

@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Iterator, Mapping, Optional, Sequence
 
 from .._errors import InvalidDataError
 from .._progress import Progress
@@ -57,8 +57,8 @@ class Walk:
         observers: Sequence[RecordObserver],
         progress: Progress,
         source_names: Sequence[str],
-        chosen: Optional[Mapping[str, Sequence[str]]],
-        seen: Optional[SeenRecords],
+        chosen: Mapping[str, Sequence[str]] | None,
+        seen: SeenRecords | None,
     ) -> None:
         """`stored` are the target's collections by name, `source_names` all collections of the source server.
 
@@ -198,7 +198,7 @@ class Walk:
                 for observer in self._observers:
                     observer.observe_extra(subject, records.select(judged), owned)
 
-    def _owner(self, subject: Subject, records: RecordBatch, row: int) -> Optional[str]:
+    def _owner(self, subject: Subject, records: RecordBatch, row: int) -> str | None:
         """The source collection that a surplus record is from, as far as it can be told; None: somebody else's.
 
         What nothing can tell counts as this migration's, so that it is not overlooked.

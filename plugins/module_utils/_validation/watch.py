@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from .check import COUNTS, FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, Check, Examples, number, shortened
 from .checks_search import check_latency
@@ -26,7 +27,7 @@ class Round:
 
     started: float
     latencies: tuple[float, ...]
-    counts: dict[str, Optional[int]]
+    counts: dict[str, int | None]
     log_errors: int
     error: str = ""
 
@@ -49,7 +50,7 @@ class Limits:
     max_latency_ms: float
     min_queries_per_second: float
     max_lost_records: int = 0
-    max_new_records: Optional[int] = None
+    max_new_records: int | None = None
 
 
 @dataclass
@@ -79,10 +80,10 @@ class Watched:
         return [seconds for one in self.rounds for seconds in one.latencies]
 
     @property
-    def newest_counts(self) -> dict[str, Optional[int]]:
+    def newest_counts(self) -> dict[str, int | None]:
         return next((one.counts for one in reversed(self.rounds) if one.counts), {})
 
-    def lowest(self, name: str) -> Optional[int]:
+    def lowest(self, name: str) -> int | None:
         """The smallest count that was seen; 0 where the collection was away."""
         seen = [one.counts.get(name) or 0 for one in self.rounds if one.counts]
         return min(seen) if seen else None
@@ -159,7 +160,7 @@ def _logs(watched: Watched) -> Check:
     return Check(LOGS, PASSED, 0.0, 0.0, "lines", f"No new error in {number(len(watched.log_files), 'log file')}.", details)
 
 
-def percentile(values: Sequence[float], share: float) -> Optional[float]:
+def percentile(values: Sequence[float], share: float) -> float | None:
     """The value below which that share (0 to 1) lies, by rank; None of nothing."""
     if not values:
         return None

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Iterator, Optional
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def script() -> Iterator[ScriptedServer]:
 
 
 def collection(
-    script: ScriptedServer, rows: Rowed, capabilities: Capabilities = CHROMA_1_5, throttle: Optional[Throttle] = None, version: str = "0"
+    script: ScriptedServer, rows: Rowed, capabilities: Capabilities = CHROMA_1_5, throttle: Throttle | None = None, version: str = "0"
 ) -> LiveCollection:
     old = capabilities in (CHROMA_0_3, CHROMA_0_4)
     script.answers["POST", (V1 if old else V2) + "/get"] = rows

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -62,7 +62,7 @@ class Run:
         self.callback.v2_playbook_on_play_start(SimpleNamespace(get_vars=lambda: variables))
 
     def task(
-        self, action: str, seconds: float = 1.0, phase: Optional[str] = None, event: str = "ok", host: str = "h1", check: bool = False, **result: Any
+        self, action: str, seconds: float = 1.0, phase: str | None = None, event: str = "ok", host: str = "h1", check: bool = False, **result: Any
     ) -> None:
         self._hosts[host] = 1
         variables = {} if phase is None else {PHASE: phase}

@@ -113,30 +113,47 @@ class LiveCollection:
 
     def id_pages(self) -> Iterator[list[str]]:
         """Every id, asked for now. Each page begins with the last id of the one before: where it does not, rows moved
-        and the listing begins again."""
+        and the listing begins again. So it does where fewer ids come than the server counts: IntegrityError when that stays so."""
+        fewest, listed = self.count(), None
         for _attempt in range(LISTING_ATTEMPTS):
-            pages = self._try_to_list()
-            if pages is not None:
+            pages = self._try_to_list(fewest)
+            if pages is None:
+                continue
+            listed = sum(map(len, pages))
+            if listed < fewest:
+                # Clients may have deleted some meanwhile.
+                fewest = min(fewest, self.count())
+            if listed >= fewest:
                 yield from pages
                 return
+        if listed is not None:
+            raise IntegrityError(
+                f"{self.server.endpoint.url} lists {listed} ids of collection {self.name!r}, and counts {fewest} records: some would be left out. "
+                "See whether something before the server shortens its answers, and freeze the writers of the collection if it has many.",
+                collection=self.name,
+            )
         raise DriftError(
             f"The ids of collection {self.name!r} on {self.server.endpoint.url} moved during {LISTING_ATTEMPTS} listings; "
             "freeze its writers and try again."
         )
 
-    def _try_to_list(self) -> list[list[str]] | None:
+    def _try_to_list(self, counted: int) -> list[list[str]] | None:
         if not self.server.capabilities.tenants:
             return [self._ids(None, None)]
         pages = [self._ids(LISTED_AT_ONCE, 0)]
         listed = len(pages[0])
-        while len(pages[-1]) >= LISTED_AT_ONCE - 1 and listed:
+        while listed:
+            full = len(pages[-1]) >= LISTED_AT_ONCE - 1
+            # A page that is not full ends the listing, unless there must be more: then something may allow smaller ones only.
+            if not full and listed >= counted:
+                break
             page = self._ids(LISTED_AT_ONCE, listed - 1)
             if not page or page[0] != pages[-1][-1]:
-                return None
+                return None if full else pages
+            if len(page) == 1:
+                break
             pages.append(page[1:])
             listed += len(page) - 1
-            if len(page) < LISTED_AT_ONCE:
-                break
         return pages
 
     def _ids(self, limit: int | None, offset: int | None) -> list[str]:

@@ -128,8 +128,8 @@ class Server(ABC):
             for entry in page:
                 collection = self._stored(entry)
                 found[collection.name] = collection
-            # Servers before 0.4 ignore limit and offset and answer with everything each time.
-            if len(page) != COLLECTIONS_PAGE or len(found) == known:
+            # Nothing new, and not a page that is not full: something may allow smaller pages, and servers before 0.4 answer with everything each time.
+            if len(found) == known:
                 break
             offset += len(page)
         return [found[name] for name in sorted(found)]

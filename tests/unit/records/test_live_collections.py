@@ -71,6 +71,7 @@ def collection(
 ) -> LiveCollection:
     old = capabilities in (CHROMA_0_3, CHROMA_0_4)
     script.answers["POST", (V1 if old else V2) + "/get"] = rows
+    script.answers["GET", (V1 if old else V2) + "/count"] = lambda _body: len(rows.rows)
     server = (ServerV1 if old else ServerV2)(HttpClient(Endpoint(script.url, "default_tenant", "default_database", retries=0)), version, capabilities)
     return LiveCollection(server, StoredCollection("c", "things", dimension=2), throttle)
 
@@ -152,6 +153,29 @@ def test_a_listing_begins_again_where_rows_moved_between_two_pages(script: Scrip
     assert [one for page in held.id_pages() for one in page] == ["r0", "r2", "r3", "r4", "r5", "r6", "r7", "r8"]
 
 
+def test_pages_that_something_keeps_smaller_are_read_to_their_end(script: ScriptedServer) -> None:
+    rows = Rowed(some(10))
+    rows.before = lambda number, body: body.update(limit=4) if body.get("limit") else None
+    held = collection(script, rows)
+    assert [one for page in held.id_pages() for one in page] == list(rows.rows)
+    assert read(held) == list(rows.rows)
+
+
+def test_fewer_ids_than_the_server_counts_are_not_all(script: ScriptedServer) -> None:
+    rows = Rowed(some(10))
+    rows.before = lambda number, body: {"ids": list(rows.rows)[::2]}
+    with pytest.raises(IntegrityError, match="lists 5 ids of collection 'things', and counts 10 records: some would be left out"):
+        list(collection(script, rows).id_pages())
+    assert rows.number == 10  # twice in each attempt: whether there is another page
+
+
+def test_records_that_are_deleted_between_the_count_and_the_listing_are_not_missed(script: ScriptedServer) -> None:
+    rows = Rowed(some(10))
+    rows.before = lambda number, body: rows.rows.pop("r7", None) and None
+    assert [one for page in collection(script, rows).id_pages() for one in page] == ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9"]
+    assert rows.number == 2
+
+
 def test_rows_that_never_stand_still_are_drift(script: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LISTED_AT_ONCE", 2)
     rows = Rowed(some(40))
@@ -197,7 +221,7 @@ def test_a_record_that_was_away_for_a_moment_is_read_at_the_second_look(script: 
 
 
 def test_an_id_that_is_listed_and_never_given_is_named(script: ScriptedServer) -> None:
-    rows = Rowed(some(3))
+    rows = Rowed(some(2))
     rows.before = lambda number, body: {"ids": ["r0", "ghost"]} if not body.get("include") else None
     with pytest.raises(IntegrityError, match="lists the id 'ghost' in collection 'things', but does not give its record"):
         read(collection(script, rows))

@@ -77,10 +77,11 @@ def test_paths_of_each_interface(script: ScriptedServer, capabilities: Capabilit
     server.delete("c1", ["r1"])
     server.delete_collection(created)
     sent = [(request.method, request.path, request.body) for request in script.requests]
-    page = path + ("&" if "?" in path else "?") + "limit=500&offset=0"
+    page = path + ("&" if "?" in path else "?") + "limit=500&offset="
     assert sent == [
         ("POST", path, {"name": "a/b", "metadata": {"a": 1}}),
-        ("GET", page, None),
+        ("GET", page + "0", None),
+        ("GET", page + "1", None),
         ("PUT", item, {"new_name": "new", "new_metadata": {"b": 2}, "new_configuration": {"hnsw": {}}}),
         ("GET", item + "/count", None),
         ("POST", item + "/delete", {"ids": ["r1"]}),
@@ -125,12 +126,19 @@ def test_lists_of_collections_that_are_none(script: ScriptedServer, page: Any) -
 
 def test_a_list_is_read_to_its_end_and_one_that_repeats_itself_is_left(script: ScriptedServer) -> None:
     first = [{"id": "c%03d" % number, "name": "n%03d" % number} for number in range(500)]
-    script.answers["GET", V1] = Turns([first, [{"id": "last", "name": "n500"}]])
+    script.answers["GET", V1] = Turns([first, [{"id": "last", "name": "n500"}], []])
     assert len(connected(script).list_collections()) == 501
     script.answers["GET", V1] = first
     script.requests.clear()
     assert len(connected(script, CHROMA_0_3).list_collections()) == 500
     assert len(script.requests) == 2
+
+
+def test_a_list_whose_pages_something_keeps_smaller_is_read_to_its_end(script: ScriptedServer) -> None:
+    entries = [{"id": "c%d" % number, "name": "n%d" % number} for number in range(5)]
+    script.answers["GET", V1] = Turns([entries[:2], entries[2:4], entries[4:], []])
+    assert [collection.name for collection in connected(script).list_collections()] == ["n0", "n1", "n2", "n3", "n4"]
+    assert [request.path.rpartition("offset=")[2] for request in script.requests] == ["0", "2", "4", "5"]
 
 
 @pytest.mark.parametrize("answer", [-1, True, "3", None, [3]])

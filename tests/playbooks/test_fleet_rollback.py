@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,17 @@ class Fleet:
         self.inventory = directory / "inventory.json"
         self.inventory.write_text(json.dumps({"all": {"vars": variables, "children": {"chromadb_target": {"hosts": hosts}}}}))
 
-    def roll_back(self, code: int, **variables: Any) -> dict[str, str]:
-        """What the last table says about each host."""
+    def play(self, code: int, **variables: Any) -> subprocess.CompletedProcess[str]:
         done = ansible_playbook(
             "infrafabric.chromadb.fleet_rollback", "-i", str(self.inventory), "-e", json.dumps(variables),
             extra_env={"ANSIBLE_STDOUT_CALLBACK": "infrafabric.chromadb.brief"},
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def roll_back(self, code: int, **variables: Any) -> dict[str, str]:
+        """What the last table says about each host."""
+        done = self.play(code, **variables)
         _before, _header, table = done.stdout.rpartition("records changed   seconds\n")
         return {line.split()[0]: " ".join(line.split()[1:]) for line in table.splitlines() if line.split()[:1] and line.split()[0] in self.places}
 
@@ -79,6 +84,14 @@ def test_it_stops_at_a_dead_server_and_a_second_run_finishes(fleet: Fleet, spare
     assert "rolled back 2 " in table["two"]
     assert "rolled back 2 " in table["three"]
     assert all(fleet.is_back(name) for name in fleet.places)
+
+
+@pytest.mark.parametrize("batches", [0, "half", [1, "0%"], []])
+def test_batches_that_are_none_are_refused(fleet: Fleet, batches: Any) -> None:
+    refused = " ".join(fleet.play(2, chromadb_fleet_serial=batches).stderr.split())
+    assert "chromadb_fleet_serial is" in refused
+    assert "must be a number of hosts" in refused
+    assert not any(fleet.is_back(name) for name in ("one", "three"))
 
 
 def test_it_goes_on_as_far_as_it_may(fleet: Fleet) -> None:

@@ -152,6 +152,10 @@ def test_a_no_go_rolls_the_target_back_by_itself(runbook: Runbook) -> None:
     assert initiated[2] == completed[2]
     assert "openwebui_core" in completed[2]
 
+    # What fails is the decision; the rollback did what it should.
+    phases = {line.split()[0]: line for line in result.stdout.partition("RUNBOOK")[2].splitlines() if line.split()}
+    assert ("FAILED" in phases["decide"], "FAILED" in phases["rollback"]) == (True, False), result.stdout
+
     refused = runbook.play("cutover", fails=True)
     assert "needs a go" in " ".join(refused.stdout.split())
     runbook.client_is_as_before()
@@ -224,11 +228,23 @@ def test_the_operator_wins(runbook: Runbook) -> None:
     runbook.client_is_as_before()
     said.write_text("Abort: wrong model\n")
     result = runbook.play("execute", fails=True)
-    assert "wrong model" in result.stdout
+    assert "wrong model" in result.stdout.partition("decision  ROLLED BACK")[2], result.stdout
     runbook.target_is_as_before()
     state = runbook.state()
     assert state is not None
     assert (state["status"], state["decision"]) == ("rolled_back", "no_go")
+
+
+@pytest.mark.parametrize(("window", "words"), [
+    ({"start": "2026-01-02T02:00:00", "end": "2126-01-02T04:00:00"}, "each a text in ISO 8601 with its offset"),
+    ({"start": "2126-01-02T02:00:00Z", "end": "2026-01-02T04:00:00+00:00"}, "which is not later"),
+])  # fmt: skip
+def test_a_window_that_is_none_is_refused_by_its_name(runbook: Runbook, window: dict[str, str], words: str) -> None:
+    for playbook in ("precheck", "cutover", "execute"):
+        refused = " ".join(runbook.play(playbook, "-e", json.dumps({"chromadb_maintenance_window": window}), fails=True).stdout.split())
+        assert "chromadb_maintenance_window" in refused, playbook
+        assert words in refused, playbook
+    assert runbook.state() is None
 
 
 def test_outside_the_window_nothing_begins_and_precheck_says_so(runbook: Runbook) -> None:

@@ -122,6 +122,52 @@ def off_the_air(runbook: Runbook, role: str) -> Iterator[None]:
     runbook.inventory.write_text(before)
 
 
+def without_the_client(runbook: Runbook) -> None:
+    inventory = json.loads(runbook.inventory.read_text())
+    del inventory["all"]["children"]["chromadb_client"]
+    runbook.inventory.write_text(json.dumps(inventory))
+
+
+def refused_without_its_client(runbook: Runbook) -> None:
+    whole = runbook.inventory.read_text()
+    without_the_client(runbook)
+    for arguments in (("--check",), ()):
+        refused = " ".join(runbook.play("rollback", *arguments, "-e", json.dumps(DISCARD), fails=True).stdout.split())
+        assert "This inventory does not have the_client: use the one of the cutover" in refused
+    assert "openwebui_core" in runbook.target.names()
+    runbook.inventory.write_text(whole)
+
+
+def test_an_inventory_that_lacks_a_client_brings_no_target_back_under_it(runbook: Runbook) -> None:
+    """The target's host knows whom the cutover moved, also one that did not end."""
+    runbook.play("execute")
+    waiting = runbook.directory / "waiting"
+    slow = {"chromadb_client_commands": [["sh", "-c", f"touch {waiting}; sleep 600"]]}
+    killed(runbook, "cutover", slow, waiting.exists)
+    assert "and has not ended" in runbook.play("status").stdout
+    refused_without_its_client(runbook)
+    runbook.play("rollback", "-e", json.dumps(DISCARD))
+    runbook.client_is_as_before()
+
+    runbook.play("execute")
+    runbook.play("cutover")
+    refused_without_its_client(runbook)
+    # Told to the shell by a code of its own.
+    words = [str(CHECKOUT / "bin/chromadb-rollback.sh"), "rollback", "latest", "--yes", "-i", str(runbook.inventory)]
+    shell = subprocess.run(words, env=ansible_environment(None), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    assert shell.returncode == 9, shell.stdout + shell.stderr
+    without_the_client(runbook)
+    runbook.play("rollback", "-e", json.dumps({**DISCARD, "rollback_given_up_hosts": ["the_client"]}))
+    runbook.target_is_as_before()
+
+
+def test_a_dry_run_of_everything_after_a_run_that_was_taken_back(runbook: Runbook) -> None:
+    runbook.play("execute")
+    runbook.play("rollback")
+    runbook.play("runbook", "--check")
+    runbook.target_is_as_before()
+
+
 def test_clients_come_back_from_a_target_whose_host_is_dead(runbook: Runbook) -> None:
     runbook.play("execute")
     runbook.play("cutover")

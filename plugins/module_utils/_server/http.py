@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any, Callable
 from urllib.parse import quote
 
 from .._endpoint import Endpoint
 from .._errors import AuthError, IntegrityError, LockedError, OperationError, TimeoutExceededError, TlsError, UnreachableError, VersionError
 from .._libraries import requests
+from .._secrets import Secrets
 
 MAX_RESPONSE_BYTES = 1 << 30
 CHUNK_BYTES = 1 << 20
@@ -26,6 +28,7 @@ CONNECT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 BUSY_STATUS = (429, 502, 503, 504)
+LOOKED_AT_BYTES = 20_000
 SHOWN_CHARACTERS = 300
 # What OpenSSL, by its release, calls an answer that is no TLS.
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
@@ -52,6 +55,7 @@ class HttpClient:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.patience = 0.0
+        self._secrets = Secrets(endpoint.secrets)
         # A session serves one thread at a time; appending to and taking from a deque are atomic.
         self._idle: deque[requests.Session] = deque()
 
@@ -100,9 +104,8 @@ class HttpClient:
         except requests.exceptions.SSLError as error:
             if any(name in str(error) for name in NO_TLS):
                 raise TlsError(f"{self.endpoint.url} does not speak TLS on that port. Begin url with http://, or give the port that does.") from None
-            raise TlsError(
-                f"{self.endpoint.url}: the TLS connection is not trusted: {_reason(error)}. Give ca_path, or correct the host name in url."
-            ) from None
+            reason = self._without_secrets(_reason(error))
+            raise TlsError(f"{self.endpoint.url}: the TLS connection is not trusted: {reason}. Give ca_path, or correct the host name in url.") from None
         except requests.exceptions.ConnectTimeout:
             raise UnreachableError(
                 f"{self.endpoint.url} does not answer: no connection within {CONNECT_SECONDS:g} s. Check the address and the firewall."
@@ -111,11 +114,13 @@ class HttpClient:
             raise TimeoutExceededError(
                 f"{self.endpoint.url} took longer than {self.endpoint.timeout:g} s to answer {method} {path}. Raise timeout, or lower batch_size."
             ) from None
-        except requests.exceptions.InvalidHeader:
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
             raise AuthError("A header, token or password holds characters that HTTP does not allow.") from None
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
-            raise UnreachableError(f"{self.endpoint.url} does not answer: {_reason(error)}. Check that the server runs and the address is right.") from None
-        except requests.exceptions.RequestException as error:
+            reason = self._without_secrets(_reason(error))
+            raise UnreachableError(f"{self.endpoint.url} does not answer: {reason}. Check that the server runs and the address is right.") from None
+        except (requests.exceptions.RequestException, ValueError) as error:
+            # A header that cannot be read is a ValueError, and may be quoted in it.
             raise UnreachableError(f"{self.endpoint.url}: the request failed: {type(error).__name__}.") from None
         finally:
             self._idle.append(session)
@@ -126,7 +131,7 @@ class HttpClient:
     ) -> Any:
         status = response.status_code
         if status >= 400:
-            reason = self._without_secrets(_server_words(content))
+            reason = self._server_words(content)
             where = f"{self.endpoint.url} answered {status} to {method} {path}: {reason}"
             if status in BUSY_STATUS:
                 raise _BusyError(where, status, reason, write, response.headers.get("Retry-After"))
@@ -144,11 +149,27 @@ class HttpClient:
         except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{self.endpoint.url}: the answer to {method} {path} is no readable JSON ({type(error).__name__}).") from None
 
+    def _server_words(self, content: bytes) -> str:
+        """What the server said is wrong, on one short line without its full stop: it becomes part of a sentence."""
+        text = content[:LOOKED_AT_BYTES].decode("utf-8", "replace")
+        try:
+            answer = json.loads(text)
+            if isinstance(answer, dict):
+                words = answer.get("message") or answer.get("error") or answer.get("detail") or text
+                text = words if isinstance(words, str) else json.dumps(words)
+                if answer.get("error") == "ReadOnly":
+                    text = f"ReadOnly: {text}"
+        except (ValueError, RecursionError):
+            pass
+        # Secrets go before anything is cut off: a part of one would not be known again.
+        text = self._without_secrets(text)
+        if len(content) > LOOKED_AT_BYTES:
+            text = text[: -self._secrets.longest or None]
+        return " ".join(text.split())[:SHOWN_CHARACTERS].rstrip(". ") or "no explanation"
+
     def _without_secrets(self, text: str) -> str:
         """A server may repeat what it was sent; what it says goes into messages, and from there into logs."""
-        for secret in self.endpoint.secrets:
-            text = text.replace(secret, "********")
-        return text
+        return self._secrets.hidden_in(text)
 
 
 class _BusyError(Exception):
@@ -203,28 +224,16 @@ def _read(response: requests.Response, url: str) -> bytes:
     return b"".join(chunks)
 
 
-def _server_words(content: bytes) -> str:
-    """What the server said is wrong, on one short line without its full stop: it becomes part of a sentence."""
-    text = content[:20_000].decode("utf-8", "replace")
-    try:
-        answer = json.loads(text)
-        if isinstance(answer, dict):
-            text = str(answer.get("message") or answer.get("error") or answer.get("detail") or text)
-            if answer.get("error") == "ReadOnly":
-                text = f"ReadOnly: {text}"
-    except (ValueError, RecursionError):
-        pass
-    line = " ".join(text.split())
-    return line[:SHOWN_CHARACTERS].rstrip(". ") or "no explanation"
-
-
 def _reason(error: Exception) -> str:
-    """The innermost cause, without the library's object names."""
+    """The innermost cause, without the library's object names, and without the line that was no HTTP: it may repeat what was sent."""
     cause: BaseException = error
-    while cause.args and isinstance(cause.args[0], BaseException):
-        cause = cause.args[0]
-    inner = getattr(cause, "reason", None)
-    if isinstance(inner, BaseException):
+    while True:
+        inner = next((part for part in (*reversed(cause.args), getattr(cause, "reason", None)) if isinstance(part, BaseException)), None)
+        if inner is None:
+            break
         cause = inner
-    words = str(cause).rsplit(": ", 1)[-1]
-    return words[:SHOWN_CHARACTERS] or type(cause).__name__
+    if isinstance(cause, IncompleteRead):
+        return "the answer ends too early"
+    if isinstance(cause, HTTPException) and not isinstance(cause, RemoteDisconnected):
+        return f"what it sends is no HTTP ({type(cause).__name__})"
+    return str(cause).rsplit(": ", 1)[-1] or type(cause).__name__

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -101,6 +105,49 @@ def test_a_secret_is_sent_and_is_taken_out_of_what_the_server_repeats(server: Sc
     assert "YWRtaW46aHVzaA==" not in caught.value.message
 
 
+TOKEN = 'canary/"91c7d2+5be038é=='
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        TOKEN,
+        json.dumps(TOKEN),
+        json.dumps(TOKEN, ensure_ascii=False).replace("/", "\\/"),
+        json.dumps(json.dumps(TOKEN)),
+        quote(TOKEN),
+        quote(TOKEN, safe="").lower(),
+        html.escape(TOKEN),
+        repr({"token": TOKEN}),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 275, 290, 19_985])
+def test_a_secret_is_taken_out_however_it_is_spelled_and_wherever_the_answer_is_cut(server: ScriptedServer, repeated: str, before: int) -> None:
+    """The fillings are single letters, or spaces that are put together afterwards."""
+    filling = ("." if before < 300 else " ") * before
+    for body in (f"{filling}{repeated}{'.' * 20_000}".encode(), {"message": filling + repeated}, {"message": {"header": filling + repeated}}):
+        with pytest.raises(StatusError) as caught:
+            call(server, Reply(500, body), token=TOKEN)
+        assert not re.search("cana|91c7|5be0", str(caught.value.message) + caught.value.reason)
+
+
+def test_a_secret_in_the_bytes_of_a_header_is_taken_out(server: ScriptedServer) -> None:
+    with pytest.raises(StatusError) as caught:
+        call(server, Reply(500, TOKEN.encode("latin-1")), token=TOKEN)
+    assert "canary" not in caught.value.message
+
+
+def test_the_encoded_password_is_taken_out_as_an_address_spells_it(server: ScriptedServer) -> None:
+    with pytest.raises(StatusError, match=r"who is \*+$"):
+        call(server, Reply(500, b"who is YWRtaW46aHVzaA%3d%3d"), username="admin", password="hush")
+
+
+def test_characters_that_no_header_has_are_named_as_such(server: ScriptedServer) -> None:
+    with pytest.raises(AuthError, match="characters that HTTP does not allow") as caught:
+        call(server, {}, token="hush-hush…")
+    assert "hush" not in caught.value.message
+
+
 def test_certificates_of_the_endpoint_are_those_of_the_connection(tmp_path: Path) -> None:
     pair = new_session(Endpoint("https://localhost", ca_path="ca.pem", client_cert="c.pem", client_key="k.pem"))
     assert (pair.verify, pair.cert) == ("ca.pem", ("c.pem", "k.pem"))
@@ -129,6 +176,12 @@ def test_nobody_listens_and_somebody_never_answers() -> None:
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        # What was sent is repeated where HTTP has something else.
+        b"Bearer hush-hush\r\n\r\n",
+        b"HTTP/hush-hush 200 OK\r\n\r\n",
+        b"HTTP/1.1 hush-hush OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhush-hush\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[hush-hush\r\n\r\n",
     ],
 )
 def test_a_connection_that_breaks_is_no_answer(sent: bytes) -> None:
@@ -144,9 +197,11 @@ def test_a_connection_that_breaks_is_no_answer(sent: bytes) -> None:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(UnreachableError):
-            HttpClient(Endpoint("http://127.0.0.1:%d" % listener.getsockname()[1], retries=0)).call("GET", "/x")
+        with pytest.raises(UnreachableError) as caught:
+            HttpClient(Endpoint("http://127.0.0.1:%d" % listener.getsockname()[1], retries=0, token="hush-hush")).call("GET", "/x")
         thread.join()
+    # Without the token's own help: the line is not quoted at all.
+    assert not re.search(r"hush|\*\*|zz|nonsense", caught.value.message)
 
 
 @pytest.mark.parametrize(

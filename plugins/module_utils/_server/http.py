@@ -179,7 +179,7 @@ class _BusyError(Exception):
         super().__init__(where)
         self.where, self.status, self.reason, self.write = where, status, reason, write
         seconds = retry_after or ""
-        self.wait = min(float(seconds), LONGEST_PAUSE_SECONDS) if seconds.isdigit() else None
+        self.wait = min(float(seconds), LONGEST_PAUSE_SECONDS) if seconds.isascii() and seconds.isdecimal() else None
 
     def final(self) -> OperationError:
         if self.status == 429 and self.write:

@@ -28,7 +28,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors impor
     UnreachableError,
     VersionError,
 )
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import HttpClient, StatusError, new_session
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import HttpClient, StatusError, _BusyError, new_session
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.stopped import require_stopped
 from tests.support.scripted_server import Reply, ScriptedServer, Turns
 
@@ -146,6 +146,16 @@ def test_characters_that_no_header_has_are_named_as_such(server: ScriptedServer)
     with pytest.raises(AuthError, match="characters that HTTP does not allow") as caught:
         call(server, {}, token="hush-hush…")
     assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("0", 0.0), ("3", 3.0), ("9999", 5.0), ("\u00b2", None), ("-1", None), ("soon", None), (None, None)])
+def test_how_long_a_busy_server_asks_to_be_left_alone(header: str | None, seconds: float | None) -> None:
+    assert _BusyError("where", 503, "busy", False, header).wait == seconds
+
+
+def test_a_busy_server_with_a_number_that_is_none_stays_busy(server: ScriptedServer) -> None:
+    with pytest.raises(UnreachableError, match="stays busy"):
+        call(server, Reply(503, {}, {"Retry-After": "\u00b2"}))
 
 
 def test_certificates_of_the_endpoint_are_those_of_the_connection(tmp_path: Path) -> None:

@@ -158,6 +158,23 @@ def test_a_busy_server_with_a_number_that_is_none_stays_busy(server: ScriptedSer
         call(server, Reply(503, {}, {"Retry-After": "\u00b2"}))
 
 
+def test_nothing_of_the_environment_is_taken(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a password for this host, nor a proxy for all, which would see the token."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password hush-hush\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with ScriptedServer() as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+            monkeypatch.setenv(name.upper(), proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        assert call(server, {"done": True}) == {"done": True}
+        assert call(server, {"done": True}, token="my-own", token_header="x-chroma-token") == {"done": True}
+        assert proxy.requests == []
+    assert [request.headers.get("Authorization") for request in server.requests] == [None, None]
+
+
 def test_certificates_of_the_endpoint_are_those_of_the_connection(tmp_path: Path) -> None:
     pair = new_session(Endpoint("https://localhost", ca_path="ca.pem", client_cert="c.pem", client_key="k.pem"))
     assert (pair.verify, pair.cert) == ("ca.pem", ("c.pem", "k.pem"))

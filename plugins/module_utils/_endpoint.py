@@ -91,21 +91,23 @@ def _fits_a_header(value: Any) -> bool:
 
 
 def normalized_url(url: str) -> str:
-    """The URL as it is used and shown: lower-case scheme and host, no slash at the end, never a password."""
+    """The URL as it is used and shown: lower-case scheme and host, no slash at the end, never a password.
+
+    A URL that is refused is not repeated, nor any part of it: with one wrong character, what is meant as a password is read as a host or a path.
+    """
     text = url.strip()
+    if "@" in text:
+        raise UsageError("The URL holds a user name or password. Use the options username and password, or token, instead.")
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(f"The URL cannot be read: {error}. Expected something like {DEFAULT_URL}.") from None
-    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        # The URL itself is not repeated here: it holds a password.
-        raise UsageError(f"The URL of host {parts.hostname} holds a user name or password. Use the options username and password, or token, instead.")
+    except ValueError:
+        raise UsageError(f"The URL cannot be read: its host or port is none. Expected something like {DEFAULT_URL}.") from None
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"The URL {text!r} must start with http:// or https:// and name a host, like {DEFAULT_URL}.")
+        raise UsageError(f"The URL must start with http:// or https:// and name a host, like {DEFAULT_URL}.")
     if any(character.isspace() for character in text):
-        raise UsageError(f"The URL {text!r} holds a space, which no address has.")
-    if parts.query or parts.fragment:
+        raise UsageError("The URL holds a space, which no address has.")
+    if "?" in text or "#" in text:
         raise UsageError("The URL must not hold a query or a fragment: only scheme, host, port and, behind a proxy, a path.")
     host = parts.hostname.lower()
     if ":" in host:

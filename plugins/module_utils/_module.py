@@ -8,28 +8,45 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import traceback
 from collections.abc import Mapping
 from typing import Any, Callable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.parameters import remove_values
 
 from . import _libraries
 from ._argument_spec import ArgumentSpec, endpoint
-from ._endpoint import Endpoint, parse_endpoint
+from ._endpoint import Endpoint, normalized_url, parse_endpoint
 from ._errors import OperationError, UsageError
 from ._operations.outcome import Context, Outcome
 from ._progress import Progress
 
 FAITHFUL_COPY = "none"
+SHORTEST_SECRET = 4
 # From glibc's malloc.h
 M_ARENA_MAX = -8
 
 
 class ChromaModule(AnsibleModule):  # type: ignore[misc]
     """An AnsibleModule whose failures always carry a failure_class; what Ansible itself finds wrong with the options is `usage`."""
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        self._hide_refused_urls()
+
+    def _log_invocation(self) -> None:
+        # Once more: options of a server that came as a text have been read by now.
+        self._hide_refused_urls()
+        super()._log_invocation()
+
+    def _hide_refused_urls(self) -> None:
+        """A URL with a password in it is refused later, but it is among the parameters, which Ansible returns and writes into the system's log."""
+        for options in (self.params, *map(self.params.get, ("source", "target", "embedder"))):
+            if isinstance(options, Mapping) and options.get("url"):
+                self.no_log_values.update(_secrets_in_url(str(options["url"])))
 
     def fail_json(self, msg: str, **result: Any) -> None:
         result.setdefault("failure_class", UsageError.failure_class)
@@ -48,7 +65,6 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
     """
     _share_heaps()
     module = ChromaModule(argument_spec=argument_spec, supports_check_mode=True, **rules)
-    _hide_credentials_in_urls(module)
     if _libraries.MISSING:
         advice = " The role infrafabric.chromadb.runtime installs what the modules need."
         module.fail_json(missing_required_lib(_libraries.MISSING) + advice, exception=_libraries.MISSING_TRACEBACK)
@@ -117,14 +133,16 @@ def _read_schema(value: Any) -> Mapping[str, Any] | None:
     )
 
 
-def _hide_credentials_in_urls(module: ChromaModule) -> None:
-    """Credentials inside a URL are refused later, but the URL is among the parameters that Ansible returns."""
-    sides = [module.params, module.params.get("source") or {}, module.params.get("target") or {}]
-    for side in sides:
-        try:
-            parts = urlsplit(side.get("url") or "")
-        except ValueError:
-            continue
-        # A token is sometimes put in the place of the user.
-        for secret in filter(None, (parts.username, parts.password)):
-            module.no_log_values.update((secret, unquote(secret)))
+def _secrets_in_url(url: str) -> set[str]:
+    """What must not be repeated of a URL that is refused: the whole, and what may be a user, a password or a key in it."""
+    try:
+        normalized_url(url)
+    except UsageError:
+        pass
+    else:
+        return set()
+    user, _at, rest = url.partition("://")[2].rpartition("@")
+    # A token is sometimes put in the place of the user.
+    parts = {user, *user.split(":"), user.partition(":")[2], *(part.partition("=")[2] or part for part in re.split(r"[?&;#\s]", rest)[1:])}
+    # Hiding a letter or two would spoil all other texts.
+    return {url, *(text for part in parts for text in (part, unquote(part)) if len(text) >= SHORTEST_SECRET)}

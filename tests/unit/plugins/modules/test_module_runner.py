@@ -149,7 +149,7 @@ def test_unexpected_error_is_a_failure_as_well(run: Run) -> None:
     ({"unheard_of": 1}, "unheard_of"),
     ({"size": "many"}, "size"),
     ({"token_header": "cookie"}, "token_header"),
-    ({"url": "ftp://192.0.2.10"}, "ftp"),
+    ({"url": "ftp://192.0.2.10"}, "http://"),
     ({"username": "u"}, "password"),
 ])
 def test_bad_option_is_usage(options: dict[str, Any], named: str, run: Run) -> None:
@@ -204,12 +204,47 @@ def test_no_secret_is_returned(secret: dict[str, Any], result: Any, run: Run) ->
         assert ("saw ***" in returned) is isinstance(result, Outcome)
 
 
-@pytest.mark.parametrize("url", [f"http://user:{CANARY}@192.0.2.10:8000", f"http://{CANARY}:x@192.0.2.10:8000"])
-def test_no_secret_of_a_url_is_returned(url: str, run: Run) -> None:
-    for options, spec in (({"url": url}, ONE), ({"source": {"url": URL}, "target": {"url": url}}, TWO)):
+URLS_WITH_A_SECRET = [
+    f"http://user:{CANARY}@192.0.2.10:8000",
+    f"http://{CANARY}:x@192.0.2.10:8000",
+    f"user:{CANARY}@192.0.2.10:8000",
+    f"http:/user:{CANARY}@192.0.2.10:8000",
+    f"http://192.0.2.10:8000?token={CANARY}",
+    f"http://192.0.2.10:8000?api_key={CANARY} y",
+    f"http://192.0.2.10:8000/#{CANARY}",
+    f"http://user:p#{CANARY}@192.0.2.10:8000",
+    f"http://user:{CANARY}#p@192.0.2.10:8000",
+    f"http://user:s3/{CANARY}@192.0.2.10:8000",
+    f"http://user:{CANARY}/s3@192.0.2.10:8000",
+    f"http://user@{CANARY}/s3@192.0.2.10:8000",
+    f"http://user:{CANARY}",
+    f"http://user:x {CANARY}@192.0.2.10",
+    f"http://[{CANARY}@192.0.2.10",
+]
+
+
+@pytest.mark.parametrize("url", URLS_WITH_A_SECRET)
+def test_no_secret_of_a_url_is_returned_or_logged(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(_module.ChromaModule, "log", lambda module, msg, log_args=None: logged.append(f"{msg} {log_args}"))
+    both = {"source": {"url": URL}, "target": {"url": url}}
+    for options, spec in (({"url": url}, ONE), (both, TWO), ({**both, "target": json.dumps({"url": url})}, TWO), ({"url": url, "unheard_of": 1}, ONE)):
         result = run(Operation(), spec, **options)
         assert result["failure_class"] == "usage"
         assert CANARY not in json.dumps(result)
+    assert len(logged) == 3
+    assert CANARY not in str(logged)
+
+
+def test_a_password_of_a_few_letters_spoils_no_other_text(run: Run) -> None:
+    result = run(Operation(), url="http://a:se@192.0.2.10:8000")
+    assert "user name or password" in result["msg"]
+    assert "se@" not in json.dumps(result)
+
+
+def test_the_url_of_an_embedder_is_hidden_as_well(run: Run) -> None:
+    result = run(Operation(UsageError("refused")), {"embedder": {"type": "dict", "options": {"url": {}}}}, embedder={"url": URLS_WITH_A_SECRET[0]})
+    assert CANARY not in json.dumps(result)
 
 
 def test_usage_error_of_the_operation(run: Run) -> None:

@@ -296,6 +296,10 @@ read_arguments() {
     esac
   done
   [ -z "$inventory" ] || [ -e "$inventory" ] || [[ $inventory == *,* ]] || usage_error "There is no inventory $inventory."
+  # Here, before it is shown to anybody. What it is is not repeated.
+  if [ -z "$inventory" ] && [[ ${CHROMADB_URL:-} == *[@?#[:space:]]* ]]; then
+    usage_error "CHROMADB_URL must be an address like http://localhost:8000, without user, password or anything else. A token belongs into CHROMADB_TOKEN."
+  fi
 }
 
 # must_match OPTION VALUE PATTERN WHAT

@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Secrets that can be recognised, given to every module and to the playbooks at -vvvv, with failures among them: afterwards they
-are in no output, no file, no command line of any process and no report."""
+"""Secrets that can be recognised, given to every module and to the playbooks at -vvvv, which read and write with them, and fail in
+the middle of a write: afterwards they are in no output, no file, no command line of any process, no report and no message."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,14 +21,17 @@ import pytest
 from tests.support import trap_data
 from tests.support.case import Case
 from tests.support.chroma_server import free_port
+from tests.support.counting_proxy import CountingProxy, Fault, every_write
 from tests.support.raw import Record
 from tests.support.run_module import ansible_playbook
+from tests.support.scripted_server import Reply, ScriptedServer
 
-TOKEN, PASSWORD, HEADER = "canary-token-91c7d2", "canary-password-5be038", "canary-header-e4410f"
+TOKEN, PASSWORD, HEADER, WEBHOOK = "canary-token-91c7d2", "canary-password-5be038", "canary-header-e4410f", "canary-webhook-a02c1e"
 ENCODED = base64.b64encode(f"somebody:{PASSWORD}".encode()).decode()
-NEEDLES = [needle.encode() for needle in (TOKEN, PASSWORD, HEADER, ENCODED)]
+# Most of a secret is as bad as the whole.
+NEEDLES = [needle[:-4].encode() for needle in (TOKEN, PASSWORD, HEADER, WEBHOOK, ENCODED)]
 # The secrets come from the environment, as from a vault: no file of the test holds them.
-SECRETS = {"CANARY_TOKEN": TOKEN, "CANARY_PASSWORD": PASSWORD, "CANARY_HEADER": HEADER}
+SECRETS = {"CANARY_TOKEN": TOKEN, "CANARY_PASSWORD": PASSWORD, "CANARY_HEADER": HEADER, "CANARY_WEBHOOK": WEBHOOK}
 WITH_TOKEN = {"token": "{{ lookup('env', 'CANARY_TOKEN') }}", "headers": {"x-other": "{{ lookup('env', 'CANARY_HEADER') }}"}}
 WITH_PASSWORD = {"username": "somebody", "password": "{{ lookup('env', 'CANARY_PASSWORD') }}"}
 APPROVALS = [{"role": role, "name": "Somebody", "time": "2026-01-02T09:00:00+00:00"} for role in ("operations", "dba", "security", "engineering", "on_call")]
@@ -67,13 +71,13 @@ def found_in(directory: Path) -> list[str]:
     return [str(path) for path in directory.rglob("*") if path.is_file() and any(needle in path.read_bytes() for needle in NEEDLES)]
 
 
-def play(directory: Path, command_lines: CommandLines, *arguments: str, fails: bool = False) -> None:
-    """Run it at -vvvv. Nothing that it said or left holds a secret."""
+def play(directory: Path, command_lines: CommandLines, *arguments: str, fails: bool = False) -> str:
+    """What it said at -vvvv and with --diff. Nothing of that, and nothing that it left, holds a secret."""
     # The temporary files of this run lie where they are looked at.
     temporary = directory / "tmp"
     temporary.mkdir(exist_ok=True)
     environment = {**SECRETS, "TMPDIR": str(temporary), "ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_REMOTE_TEMP": str(temporary)}
-    done = ansible_playbook("-vvvv", *arguments, extra_env=environment)
+    done = ansible_playbook("-vvvv", "--diff", *arguments, extra_env=environment)
     said = (done.stdout + done.stderr).encode()
     assert "PLAY RECAP" in done.stdout, done.stdout[-3000:]
     assert [line for line in said.splitlines() if any(needle in line for needle in NEEDLES)] == []
@@ -81,6 +85,7 @@ def play(directory: Path, command_lines: CommandLines, *arguments: str, fails: b
     assert command_lines.found == set()
     assert command_lines.looks > 10
     assert (done.returncode != 0) == fails, done.stdout[-6000:]
+    return done.stdout
 
 
 def tasks(case: Case, directory: Path) -> list[dict[str, Any]]:
@@ -102,22 +107,61 @@ def tasks(case: Case, directory: Path) -> list[dict[str, Any]]:
             ("audit_event", {**place, **store, "action": "freeze", "reason": "a test"}),
         ]
     modules += [("snapshot_info", {**store, "verify": "full"}), ("snapshot_prune", store), ("audit_info", store)]
-    return [{"name": f"{name} {number}", f"infrafabric.chromadb.{name}": options, "ignore_errors": True} for number, (name, options) in enumerate(modules)]
+    return [task(name, number, options) for number, (name, options) in enumerate(modules)]
+
+
+def task(name: str, number: int, options: dict[str, Any]) -> dict[str, Any]:
+    return {"name": f"{name} {number}", f"infrafabric.chromadb.{name}": options, "ignore_errors": True, "register": f"{name}_{number}"}
+
+
+def book_of(directory: Path, tasks: list[dict[str, Any]], *insists: str) -> list[str]:
+    """The arguments that play these tasks, and insist on these conditions at the end."""
+    book = directory / "play.yml"
+    last = {"name": "Insist that they did something", "ansible.builtin.assert": {"that": list(insists)}}
+    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [*tasks, last]}]))
+    return ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", str(book)]
 
 
 @pytest.fixture
 def filled(case: Case) -> Case:
-    rows = trap_data.vectors(30)
-    for place in (case.source, case.target):
-        place.add(place.create("things"), [Record("r%d" % n, row, "text", {"n": n}) for n, row in enumerate(rows)])
+    """The target lacks records and a collection of the source, has others, and a record that was changed."""
+    records = [Record("r%d" % n, row, "text", {"n": n}) for n, row in enumerate(trap_data.vectors(30))]
+    changed = [Record("r3", records[4].embedding, "another text", {"n": 3}), Record("surplus", records[5].embedding, "of the target alone", {"n": -1})]
+    # What it has there beyond a vector goes only with the record itself, which the journal holds until it is back.
+    case.source.add(case.source.create("things"), [*records[:2], Record("r2", records[2].embedding), *records[3:]])
+    case.source.add(case.source.create("missing"), records[:9])
+    case.target.add(case.target.create("things"), [*records[:3], *changed, *records[8:20]])
+    case.target.add(case.target.create("of_the_target"), records[:4])
     return case
 
 
 def test_no_module_tells_its_secrets(filled: Case, tmp_path: Path, command_lines: CommandLines) -> None:
-    book = tmp_path / "play.yml"
-    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks(filled, tmp_path)}]))
-    play(tmp_path, command_lines, "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", str(book))
+    insists = ["snapshot_1 is changed", "migrate_2 is changed", "migrate_3 is changed", "rollback_5 is changed", "rollback_13 is failed"]
+    play(tmp_path, command_lines, *book_of(tmp_path, tasks(filled, tmp_path), *insists))
     assert len(list((filled.store / "snapshots").glob("*.tar.gz"))) >= 1, "the modules worked, and did not all fail at once"
+
+
+def who_is_this(headers: bytes) -> bytes:
+    """The token comes where a message is cut, so that most of it is before that, and another header at the beginning."""
+    sent = dict(line.split(b": ", 1) for line in headers.lower().splitlines() if b": " in line)
+    words = b"who is this? " + sent[b"x-other"]
+    return json.dumps({"error": (words.ljust(285, b".") + sent[b"authorization"].rpartition(b" ")[2]).decode()}).encode()
+
+
+def test_no_write_that_fails_tells_its_secrets(filled: Case, tmp_path: Path, command_lines: CommandLines, target_proxy: CountingProxy) -> None:
+    """Something is written, and then the server answers with what it was sent: in messages, logs, checkpoints, quarantine and audit log."""
+    target_proxy.faults = [Fault("status", every_write, skip=2, times=None, status=500, rewrite=who_is_this)]
+    filled.through(target=target_proxy)
+    place = {**filled.target_endpoint, **WITH_TOKEN, "retries": 0}
+    source = {**filled.source.endpoint, **WITH_PASSWORD}
+    steps = [
+        task("snapshot", 0, {**place, "directory": str(filled.store)}),
+        task("migrate", 1, {"source": source, "target": place, "state_directory": str(filled.state), "batch_size": 5}),
+        task("rollback", 2, {**place, "directory": str(filled.store), "snapshot_id": "latest"}),
+    ]
+    insists = ["snapshot_0 is changed", "migrate_1 is failed", "rollback_2 is failed", "'who is this' in migrate_1.msg", "'who is this' in rollback_2.msg"]
+    play(tmp_path, command_lines, *book_of(tmp_path, steps, *insists))
+    assert target_proxy.faults[0].acted > 1
 
 
 def test_no_playbook_tells_its_secrets(filled: Case, tmp_path: Path, command_lines: CommandLines) -> None:
@@ -129,12 +173,21 @@ def test_no_playbook_tells_its_secrets(filled: Case, tmp_path: Path, command_lin
         "chromadb_schema": None, "chromadb_routes": None, "cutover_watch_seconds": 0.2, "cutover_watch_interval": 0.2,
         "chromadb_client_files": [], "cutover_reverse_playbook": str(tmp_path / "reverse.yml"),
     }  # fmt: skip
-    hosts = {f"chromadb_{role}": {"hosts": {f"the_{role}": {}}} for role in ("source", "target")}
+    hosts: dict[str, Any] = {f"chromadb_{role}": {"hosts": {f"the_{role}": {}}} for role in ("source", "target")}
     inventory = tmp_path / "inventory.json"
-    inventory.write_text(json.dumps({"all": {"vars": variables, "children": hosts}}))
     nobody = json.dumps({"chromadb_target_url": f"http://127.0.0.1:{free_port()}", "chromadb_target_retries": 0})
-    play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.precheck", "-e", nobody, fails=True)
-    play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.execute")
-    play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.rollback")
-    play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.status")
+    with ScriptedServer() as webhook:
+        webhook.answers["POST", f"/{WEBHOOK}"] = Reply(200, {})
+        variables["chromadb_notify_webhooks"] = [{"url": webhook.url + "/{{ lookup('env', 'CANARY_WEBHOOK') }}", "headers": WITH_TOKEN["headers"]}]
+        inventory.write_text(json.dumps({"all": {"vars": variables, "children": hosts}}))
+        play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.precheck", "-e", nobody, fails=True)
+        play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.execute", "-e", nobody, fails=True)
+        said = play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.execute")
+        assert re.search(r"TASK \[[^]]*Bring the target level [^\n]*\n(?:(?!\nTASK ).)*?\nchanged: \[the_target\]", said, re.DOTALL)
+        said = play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.rollback")
+        assert re.search(r"TASK \[[^]]*Bring back [^\n]*\n(?:(?!\nTASK ).)*?\nchanged: \[the_target\]", said, re.DOTALL)
+        play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.status")
+        told = [json.dumps(request.body) for request in webhook.requests]
+    assert len(told) >= 3
+    assert [words for words in told if any(needle in words.encode() for needle in NEEDLES)] == []
     assert list((tmp_path / "report").rglob("*.html"))

@@ -150,6 +150,12 @@ def test_over_ssh(ssh: tuple[Away, Path]) -> None:
     assert "another SHA-256" in away.play("fetch", fails=True)
     assert away.here() == []
 
+    # Whoever can write there can say that the oldest is based on the newest.
+    manifest = there / "manifests" / f"{ids[0]}.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "base": {"snapshot_id": ids[2], "manifest_sha256": "0" * 64}}))
+    assert "is based on itself" in away.play("fetch", fails=True)
+    assert away.here() == []
+
 
 @pytest.mark.skipif(importlib.util.find_spec("moto") is None or importlib.util.find_spec("boto3") is None, reason="moto and boto3 are not installed")
 def test_in_a_bucket(case: Case, tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def layout_problems(manifest: Manifest) -> list[str]:
     problems = []
     if (manifest.method == FILES) != ("tree" in values):
         return [f"It is said to hold {manifest.method}, and does not."]
+    if manifest.base_id == manifest.snapshot_id:
+        problems.append("It is said to be based on itself.")
     entries = manifest.entries
     rows = {entry.name: entry.rows for entry in entries}
     if [entry.name for entry in entries] != expected_names(manifest):

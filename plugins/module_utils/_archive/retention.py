@@ -152,7 +152,10 @@ class _Plan:
         by_id = {snapshot.snapshot_id: snapshot for snapshot in self._found}
         for snapshot_id in list(self._reasons):
             below = bases.get(snapshot_id)
-            while below is not None and below in by_id:
+            # Somebody can forge manifests that are based on each other in a circle.
+            seen = set()
+            while below is not None and below in by_id and below not in seen:
+                seen.add(below)
                 self._keep(by_id[below], f"the base of {snapshot_id}")
                 below = bases.get(below)
 

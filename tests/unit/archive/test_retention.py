@@ -205,6 +205,18 @@ def test_a_base_stays_while_it_is_needed(store, write, write_changes):
     assert verify_snapshot(store, alone.snapshot_id) == []
 
 
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_bases_in_a_circle_do_not_hold_a_run(length, store, aged, rewrite_manifest):
+    """Forged by somebody who can write there: the walk along them ends."""
+    ids = aged(*range(1, length + 1))
+    for number, snapshot_id in enumerate(ids):
+        base = {"snapshot_id": ids[(number + 1) % length], "manifest_sha256": "0" * 64}
+        rewrite_manifest(snapshot_id, lambda values, base=base: values.update(base=base))
+    result = prune(store, now=NOW)
+    assert result.deleted == []
+    assert set(reasons(result)) == set(ids)
+
+
 def test_a_damaged_manifest_goes_when_its_days_are_over(store, aged):
     recent, old = aged(1, 9)
     with open(store.manifest_path(old), "w") as file:

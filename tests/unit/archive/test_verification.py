@@ -330,6 +330,14 @@ def test_a_description_that_contradicts_the_manifest(store, write, monkeypatch):
     assert "contradicts the manifest" in problems_of(store, manifest.snapshot_id)[0].message
 
 
+def test_a_snapshot_that_is_said_to_be_based_on_itself(store, snapshot, rewrite_manifest):
+    snapshot_id, _files = snapshot
+    rewrite_manifest(snapshot_id, lambda values: values.update(base={"snapshot_id": snapshot_id, "manifest_sha256": "0" * 64}))
+    assert any("based on itself" in problem.message for problem in problems_of(store, snapshot_id, "manifest"))
+    with pytest.raises(IntegrityError):
+        open_snapshot(store, snapshot_id)
+
+
 def test_vectors_that_are_no_vectors(store, write, monkeypatch):
     monkeypatch.setattr(writer, "encode_vectors", lambda batch: b"\x80\x04N.")
     manifest = write({"c": [make_records(1)]}, verify=False)

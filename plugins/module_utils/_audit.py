@@ -11,20 +11,24 @@ Every line holds the SHA-256 of the line before, so that a line that was changed
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import io
 import json
+import math
 import os
 import pwd
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import IO, Any
 
-from ._errors import OperationError
+from ._errors import DiskError, OperationError
 from ._files import PRIVATE_FILE, disk_errors, fsync_directory
 from ._journal import append_line, cut_torn_line, last_break
 from ._operation_log import LOGS, OperationLog, logs_directory
@@ -34,6 +38,12 @@ FIRST = "0" * 64
 INITIATED, COMPLETED, FAILED = "initiated", "completed", "failed"
 ROLLBACK = "rollback"
 MAX_MESSAGE = 2000
+MAX_NESTING = 64
+MAX_ACTION = 64
+NO_FILE = "is no regular file but a link or something else"
+# What is read again of a line, and what it may be. The first three are in every line; lines of older releases may lack others.
+EVERYWHERE = ("timestamp", "action", "status")
+TEXTS = ("timestamp", "action", "status", "snapshot_id", "trigger", "rollback_type", "reason", "run_id", "prev_sha256")
 
 
 @dataclass
@@ -147,7 +157,9 @@ def append_audit(path: str, entry: dict[str, Any]) -> None:
     """Add one line to the chain, durably; several processes may do so at once. A torn last line is cut off first, and said so."""
     with disk_errors(path, "write the audit log"):
         is_new = not os.path.lexists(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+        if not is_new and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise DiskError(f"The audit log {path} {NO_FILE}. Move it away, and run this again: a new log begins.", path=path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if is_new:
@@ -182,14 +194,16 @@ def read_audit(directory: str, limit: int | None = None, known_sha256: str | Non
 
     A chain does not show that its end was cut off. `known_sha256` was the checksum of its last line once, so some line must have it.
 
-    A torn last line (a crash while writing) does not break the chain: it was never acknowledged.
+    A torn last line (a crash while writing) does not break the chain: it was never acknowledged. A line that cannot be used is a problem,
+    and no entry: whatever the log holds, it must keep nobody from a rollback.
     """
     path = audit_path(directory)
     entries: list[dict[str, Any]] = []
-    problems: list[str] = []
     expected = FIRST
     found = known_sha256 in (None, FIRST)
-    with disk_errors(path, "read the audit log"), open(path if os.path.lexists(path) else os.devnull, "rb") as file:
+    with disk_errors(path, "read the audit log"), ExitStack() as stack:
+        file, problems = _open_log(path)
+        stack.callback(file.close)
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 break
@@ -207,6 +221,23 @@ def read_audit(directory: str, limit: int | None = None, known_sha256: str | Non
     if not found:
         problems.append(f"No line of {path} has the SHA-256 {known_sha256}: lines were taken away at its end, or it was written anew.")
     return AuditTrail(entries, not problems, problems, expected)
+
+
+def _open_log(path: str) -> tuple[IO[bytes], list[str]]:
+    """The audit log (nothing where there is none), and what is wrong with it. Never through a link, and without waiting for the other end of a pipe."""
+    unfit = [f"The audit log {path} {NO_FILE}, and was not read. Move it away: a new log begins."]
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return io.BytesIO(), []
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        return io.BytesIO(), unfit
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return io.BytesIO(), unfit
+    return os.fdopen(descriptor, "rb"), []
 
 
 def unfinished_rollbacks(directory: str, server: str | None = None) -> list[tuple[str, frozenset[str] | None]]:
@@ -249,8 +280,46 @@ def _server(entry: Mapping[str, Any]) -> Any:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The entry of a line, or None where it is none: everything that is read again has the type that it was written with."""
     try:
-        entry = json.loads(line)
-    except ValueError:
+        entry = json.loads(line, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not _is_shallow(entry, MAX_NESTING):
+        return None
+    details = entry.get("details")
+    scope = details.get("collections") if isinstance(details, dict) and entry.get("action") == ROLLBACK else None
+    is_sound = (
+        all(isinstance(entry.get(name), str) for name in EVERYWHERE)
+        and all(isinstance(entry.get(name), (str, type(None))) for name in TEXTS)
+        and len(entry["action"]) <= MAX_ACTION
+        and isinstance(details, (dict, type(None)))
+        and all(_is_names(names) for names in (entry.get("collections_affected"), scope))
+        and _is_moment(entry["timestamp"])
+    )
+    return entry if is_sound else None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no JSON")
+    return value
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    """Whether it can be written again, and returned, without running out of stack."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return not isinstance(value, list) or (levels > 0 and all(_is_shallow(item, levels - 1) for item in value))
+
+
+def _is_names(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(name, str) for name in value))
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text).tzinfo is not None
+    except ValueError:
+        return False

@@ -40,7 +40,7 @@ class OperationLog:
         text = " ".join([moment, f"[{os.getpid()}]", json.dumps(message)[1:-1], *(f"{key}={json.dumps(value, default=str)}" for key, value in fields.items())])
         with disk_errors(self.path, "write the log"):
             self._rotate()
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE)
             try:
                 os.write(descriptor, text.encode("utf-8") + b"\n")
             finally:

@@ -287,6 +287,22 @@ def test_no_snapshot_of_a_database_that_is_being_changed(filled: Case, tmp_path:
     assert filled.snapshot()["changed"]
 
 
+@pytest.mark.parametrize("line", [b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b'{"status": "initiated", "action": "snapshot", "run_id": "x"}'])
+def test_a_damaged_audit_log_keeps_nobody_from_a_rollback(line: bytes, filled: Case) -> None:
+    before = filled.target.contents()
+    filled.snapshot()
+    with open(filled.store / "logs" / "rollback_audit.jsonl", "ab") as log:
+        log.write(line + b"\n")
+    filled.target.delete(filled.target.collection("traps-uris")["id"], ["u0"])
+    result = filled.rollback(snapshot_id="latest")
+    assert "cannot be read" in str(result["warnings"])
+    assert contents_differences(before, filled.target.contents()) == []
+    told = run_module("audit_info", {"directory": str(filled.store)})
+    assert (told["chain_intact"], told["entries"][-1]["status"]) == (False, "completed")
+    assert filled.snapshot()["changed"]
+    assert run_module("snapshot_prune", {"directory": str(filled.store)})["kept"]
+
+
 def test_a_snapshot_goes_by_its_name_or_its_id(filled: Case) -> None:
     unnamed = filled.snapshot()["snapshot"]["snapshot_id"]
     damaged = filled.snapshot(name="damaged")["snapshot"]["snapshot_id"]

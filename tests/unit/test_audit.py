@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils import _audit, _operation_log
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import append_audit, audited, people, read_audit
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.dead_runs import end_dead_runs
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import open_store
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import append_audit, audited, people, read_audit, unfinished_rollbacks
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, IntegrityError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operation_log import OperationLog
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.audit_info import audit_info
@@ -179,6 +182,84 @@ def test_an_audit_log_is_not_written_through_a_link(directory, path, tmp_path):
     with pytest.raises(DiskError, match="audit log"):
         append_audit(path, {})
     assert not (tmp_path / "victim").exists()
+
+
+GOOD_LINE = {
+    "timestamp": "2025-01-01T00:00:00+00:00", "action": "rollback", "status": "initiated", "snapshot_id": "snapshot_20250101_000000", "trigger": "manual",
+    "rollback_type": "full", "reason": None, "run_id": "r", "collections_affected": [], "details": {"server": "s", "collections": None},
+}  # fmt: skip
+WRONG_LINES = {
+    "deep": b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "rather deep": json.dumps({**GOOD_LINE, "details": json.loads('{"a":' * 200 + "1" + "}" * 200)}).encode(),
+    "no object": b"[]",
+    "nothing in it": b"{}",
+    "without a moment": json.dumps({**GOOD_LINE, "timestamp": "yesterday"}).encode(),
+    "without an offset": json.dumps({**GOOD_LINE, "timestamp": "2025-01-01T00:00:00"}).encode(),
+    "an endless action": json.dumps({**GOOD_LINE, "action": "a" * 5000}).encode(),
+    "no number": json.dumps({**GOOD_LINE, "details": {"a": float("nan")}}).encode(),
+    "too large a number": json.dumps(GOOD_LINE).replace('"server": "s"', '"server": 1e999').encode(),
+    "details": json.dumps({**GOOD_LINE, "details": ["a"]}).encode(),
+    "names": json.dumps({**GOOD_LINE, "collections_affected": [["a"]]}).encode(),
+    "scope": json.dumps({**GOOD_LINE, "details": {"server": "s", "collections": [{}]}}).encode(),
+    **{name: json.dumps({**GOOD_LINE, name: {}}).encode() for name in ("snapshot_id", "trigger", "rollback_type", "reason", "run_id", "status")},
+}
+
+
+@pytest.mark.parametrize("kind", list(WRONG_LINES))
+def test_a_line_that_is_no_entry_is_told_and_keeps_nobody_from_a_rollback(directory, path, kind):
+    write_lines(directory, 1)
+    with open(path, "ab") as file:
+        file.write(WRONG_LINES[kind] + b"\n")
+    write_lines(directory, 1)
+    trail = read_audit(directory)
+    assert (len(trail.entries), trail.chain_intact, trail.problems) == (4, False, [f"Line 3 of {path} cannot be read."])
+    outcome = audit_info(directory=directory, limit=None, known_sha256=None, context=Context())
+    assert (outcome.returns["chain_intact"], len(outcome.warnings)) == (False, 1)
+    assert unfinished_rollbacks(directory) == []
+    end_dead_runs(open_store(directory))
+    assert len(read_audit(directory).entries) == 4
+
+
+def test_what_a_line_of_a_run_that_never_ended_lacks_is_not_missed(directory, path):
+    """Older releases, or somebody else, wrote less; and an id that is none leads nowhere."""
+    write_lines(directory, 1)
+    for number, line in enumerate([{}, {"action": "snapshot"}, {"action": "snapshot", "snapshot_id": "../../etc/passwd"}]):
+        append_audit(path, {"timestamp": GOOD_LINE["timestamp"], "action": "rollback", "status": "initiated", "run_id": f"r{number}", **line})
+    assert len(unfinished_rollbacks(directory)) == 1
+    end_dead_runs(open_store(directory))
+    trail = read_audit(directory)
+    assert [(entry["run_id"], entry["status"], entry["details"]) for entry in trail.entries[-3:]] == [
+        (f"r{number}", "failed", {"interrupted": True}) for number in range(3)
+    ]
+    assert trail.chain_intact
+
+
+@pytest.mark.parametrize("thing", ["link", "pipe", "directory", "socket"])
+def test_what_stands_in_the_place_of_the_audit_log_is_not_read(directory, path, thing, tmp_path, monkeypatch):
+    os.mkdir(os.path.dirname(path), 0o700)
+    if thing == "link":
+        (tmp_path / "other").write_text(json.dumps(GOOD_LINE) + "\n")
+        os.symlink(tmp_path / "other", path)
+    elif thing == "pipe":
+        os.mkfifo(path)
+    elif thing == "directory":
+        os.mkdir(path)
+    else:
+        monkeypatch.chdir(os.path.dirname(path))
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.basename(path))
+    trail = read_audit(directory)
+    assert (trail.entries, trail.chain_intact) == ([], False)
+    assert "no regular file" in trail.problems[0]
+    with pytest.raises(DiskError, match="Move it away"):
+        append_audit(path, {})
+
+
+def test_a_pipe_in_the_place_of_a_plain_log_holds_nobody(directory):
+    os.mkdir(os.path.join(directory, "logs"), 0o700)
+    os.mkfifo(os.path.join(directory, "logs", "rollback.log"))
+    with pytest.raises(DiskError, match=r"rollback\.log"):
+        OperationLog(directory, "rollback").write("begun")
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 6), (4, 4), (0, 0), (100, 6)])

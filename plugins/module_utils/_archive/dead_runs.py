@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from .._audit import COMPLETED, FAILED, AuditEntry, audit_path, read_audit
 from .._errors import LockedError
 from .._lock import store_lock
-from .store import SnapshotStore, remove_partials
+from .store import SnapshotStore, remove_partials, snapshot_ids
 
 SNAPSHOT = "snapshot"
 KILLED = "The run ended without a word: it was killed, or its host went down. A later run wrote this line."
@@ -29,19 +28,19 @@ def end_dead_runs(store: SnapshotStore) -> None:
     """Write the outcome of each operation that began and never ended. The caller holds the store's lock alone."""
     for begun in _unended(store):
         # A snapshot is there as soon as its manifest is, whatever happened to the run afterwards.
-        complete = begun["action"] == SNAPSHOT and os.path.lexists(store.manifest_path(str(begun["snapshot_id"])))
+        complete = begun["action"] == SNAPSHOT and begun.get("snapshot_id") in snapshot_ids(store)
         entry = AuditEntry(
             audit_path(store.directory, create=True),
             begun["action"],
-            begun["snapshot_id"],
-            begun["trigger"],
-            begun["rollback_type"],
-            begun["reason"],
+            begun.get("snapshot_id"),
+            begun.get("trigger") or "manual",
+            begun.get("rollback_type"),
+            begun.get("reason"),
             run_id=begun["run_id"],
-            collections_affected=list(begun["collections_affected"]),
-            rollback_success=None if begun["rollback_type"] is None else False,
+            collections_affected=list(begun.get("collections_affected") or ()),
+            rollback_success=None if begun.get("rollback_type") is None else False,
             error_message=None if complete else KILLED,
-            details={**begun["details"], "interrupted": True},
+            details={**(begun.get("details") or {}), "interrupted": True},
         )
         entry.write(COMPLETED if complete else FAILED)
 

@@ -20,7 +20,7 @@ from .._archive.reader import Snapshot, open_snapshot
 from .._archive.retention import CLOCK_TOLERANCE
 from .._archive.store import SAFETY_NAME, SAFETY_RETENTION_DAYS, SnapshotStore, open_store
 from .._archive.verify import require_sound
-from .._audit import audited, unfinished_rollbacks
+from .._audit import audited, read_audit, unfinished_rollbacks
 from .._endpoint import Endpoint
 from .._errors import DriftError, IntegrityError, UsageError
 from .._lock import server_lock, store_lock
@@ -113,6 +113,7 @@ def rollback(
             run.warnings.append(f"{chosen} was taken of some collections only, so only these come back; others stay as they are.")
         if snapshot.manifest.timestamp > datetime.now(timezone.utc) + CLOCK_TOLERANCE:
             run.warnings.append(f"{chosen} is from the future, so a clock is or was wrong: it need not be the newest. Give the id of the one that is meant.")
+        run.warnings += read_audit(store.directory, 0).problems[:1]
         if point_in_time is not None:
             run.warnings += _read_at(snapshot.manifest, parse_moment(point_in_time.strip()))
         guard = cutover_since(store, snapshot.manifest, endpoint.identity) if run.changed else None

@@ -20,7 +20,7 @@ from .._archive.store import SAFETY_NAME, SAFETY_RETENTION_DAYS, SnapshotStore
 from .._archive.tree import TreeDifference, compare_tree
 from .._archive.tree_restoration import TreeRestoration
 from .._archive.verify import require_sound
-from .._audit import audited, unfinished_rollbacks
+from .._audit import audited, read_audit, unfinished_rollbacks
 from .._endpoint import Endpoint
 from .._errors import DriftError, LockedError, UsageError
 from .._lock import server_lock, store_lock
@@ -103,6 +103,7 @@ def rollback_files(
             if not check_mode:
                 raise DriftError(words)
             warnings.append(words)
+        warnings += read_audit(store.directory, 0).problems[:1]
         if changed:
             warnings += of_another_server(manifest, identity_of(endpoint)) + _other_release(manifest, directory)
         safety_snapshot_id = None

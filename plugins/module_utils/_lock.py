@@ -5,8 +5,8 @@
 
 """Locks between processes: the kernel gives them back when their holder dies, however it dies.
 
-Two things are locked: a directory of snapshots, and a server's database (on the host that the operation runs on).
-The lock file says who holds it; it is for people, the lock itself is flock's.
+Two things are locked: a directory of snapshots, and a server's database (on the host that the operation runs on, whichever of its users
+run there). The lock file says who holds it; it is for people, the lock itself is flock's.
 """
 
 from __future__ import annotations
@@ -21,18 +21,25 @@ import socket
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ._errors import DiskError, LockedError
-from ._files import disk_error, make_private_directory, write_all
+from ._errors import DiskError, LockedError, UsageError
+from ._files import create_file, disk_error, disk_errors, write_all
 from ._processes import started
 
 STORE_LOCK = ".lock"
-RUN_DIRECTORY = "/run/lock"
+RUN_DIRECTORY, TEMPORARY_DIRECTORY = "/run/lock", "/tmp"
+OWN_DIRECTORY = "infrafabric-chromadb"
+# Everybody may make lock files there, and take away none but their own.
+SHARED_DIRECTORY, SHARED_FILE = 0o1777, 0o666
+TRIES, PAUSE_SECONDS = 40, 0.05
+SHOWN_CHARACTERS = 100
+HOLDER = ("pid", "process_started", "host", "user", "started", "operation", "mode")
 MAX_LOCK_FILE = 64 << 10
 LOOPBACK = re.compile(r"^(https?://)(?:127\.0\.0\.1|\[::1\])(?=[:/ ]|$)")
 
@@ -53,7 +60,7 @@ _held_guard = threading.Lock()
 def store_lock(directory: str, operation: str) -> Any:
     """A context manager that locks a directory of snapshots. LockedError at once, naming the holder; DiskError when it cannot be written."""
     path = os.path.join(os.path.realpath(directory), STORE_LOCK)
-    return _locked(path, f"The snapshot directory {directory}", operation, exclusive=True)
+    return _locked(path, f"The snapshot directory {directory}", operation, exclusive=True, shared_file=False)
 
 
 def server_lock(identity: str, operation: str, *, exclusive: bool = True) -> Any:
@@ -61,50 +68,114 @@ def server_lock(identity: str, operation: str, *, exclusive: bool = True) -> Any
     one_name = LOOPBACK.sub(r"\1localhost", identity)
     digest = hashlib.sha256(one_name.encode("utf-8")).hexdigest()[:16]
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", one_name)[:80].strip("_")
-    return _locked(os.path.join(lock_directory(), f"{readable}.{digest}"), f"The database {identity}", operation, exclusive)
+    return _locked(os.path.join(lock_directory(), f"{readable}.{digest}"), f"The database {identity}", operation, exclusive, shared_file=True)
 
 
 def lock_directory() -> str:
-    """A directory of this user alone (0700) for locks on servers; UsageError when somebody else made it first."""
-    parent = RUN_DIRECTORY if os.access(RUN_DIRECTORY, os.W_OK | os.X_OK) else tempfile.gettempdir()
-    path = os.path.join(parent, f"infrafabric-chromadb-{os.geteuid()}")
-    make_private_directory(path)
+    """The one directory for locks on servers of all users of this host; UsageError when something else is in its place.
+
+    Which one it is must not depend on who asks: a directory that only some can write is none.
+    """
+    places = (RUN_DIRECTORY, TEMPORARY_DIRECTORY)
+    path = os.path.join(next((place for place in places if _is_open_to_all(place)), tempfile.gettempdir()), OWN_DIRECTORY)
+    with disk_errors(path, "create"):
+        if not os.path.lexists(path):
+            _make_shared_directory(path)
+        status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise UsageError(f"{path} is no directory (or a link to one), and locks belong there. Remove it.", path=path)
+    if stat.S_IMODE(status.st_mode) != SHARED_DIRECTORY:
+        raise UsageError(
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, and every user of this host must be able to lock there: chmod 1777 it, or remove it.",
+            path=path,
+        )
     return path
 
 
+def _is_open_to_all(directory: str) -> bool:
+    try:
+        mode = os.stat(directory).st_mode
+    except OSError:
+        return False
+    # The mode speaks of everybody, access() of file systems that are read-only.
+    return stat.S_ISDIR(mode) and mode & 0o003 == 0o003 and os.access(directory, os.W_OK | os.X_OK)
+
+
+def _make_shared_directory(path: str) -> None:
+    """It has its mode as soon as it has its name, whatever the umask; another process may be quicker."""
+    made = tempfile.mkdtemp(prefix=f".{OWN_DIRECTORY}-", dir=os.path.dirname(path))
+    try:
+        os.chmod(made, SHARED_DIRECTORY)
+        os.rename(made, path)
+    except OSError:
+        os.rmdir(made)
+        if not os.path.lexists(path):
+            raise
+
+
 @contextmanager
-def _locked(path: str, what: str, operation: str, exclusive: bool) -> Iterator[None]:
+def _locked(path: str, what: str, operation: str, exclusive: bool, shared_file: bool) -> Iterator[None]:
     key = (path, threading.get_ident())
-    _acquire(key, what, operation, exclusive)
+    _acquire(key, what, operation, exclusive, shared_file)
     try:
         yield
     finally:
         _release(key)
 
 
-def _acquire(key: tuple[str, int], what: str, operation: str, exclusive: bool) -> None:
+def _acquire(key: tuple[str, int], what: str, operation: str, exclusive: bool, shared_file: bool) -> None:
     path = key[0]
     with _held_guard:
         held = _held.get(key)
         if held is not None and (held.exclusive or not exclusive):
             held.depth += 1
             return
-        descriptor = _open(path)
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holders = _holders(descriptor)
+        for _attempt in range(TRIES):
+            descriptor, may_sign = _open_shared(path) if shared_file else (_open(path), True)
+            try:
+                _flock(descriptor, path, what, exclusive)
+                # Whoever cleans a directory of temporary files may have taken it away meanwhile; then it keeps nobody out.
+                if not shared_file or (_is_there(descriptor, path) and not (exclusive and _replaced(descriptor, path))):
+                    break
+            except BaseException:
+                os.close(descriptor)
+                raise
             os.close(descriptor)
-            raise LockedError(f"{what} is locked by {_described(holders)}. Wait until that has ended, and run this again.", holders=holders) from None
-        except OSError as error:
-            os.close(descriptor)
-            raise disk_error(path, error, "lock") from error
-        try:
-            _sign(descriptor, operation, exclusive)
-        except OSError as error:
-            os.close(descriptor)
-            raise disk_error(path, error, "write the lock file") from error
+        else:
+            raise DiskError(f"{path} is taken away again and again. See who does that, and run this again.", path=path)
+        if may_sign:
+            try:
+                _sign(descriptor, operation, exclusive)
+            except OSError as error:
+                os.close(descriptor)
+                raise disk_error(path, error, "write the lock file") from error
         _held[key] = _Held(descriptor, exclusive)
+
+
+def _flock(descriptor: int, path: str, what: str, exclusive: bool) -> None:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holders = _holders(descriptor)
+        raise LockedError(f"{what} is locked by {_described(holders)}. Wait until that has ended, and run this again.", holders=holders) from None
+    except OSError as error:
+        raise disk_error(path, error, "lock") from error
+
+
+def _replaced(descriptor: int, path: str) -> bool:
+    """Root takes the lock file of another user away, which is held alone and so by nobody else: its owner could do that while it is held."""
+    if os.geteuid() != 0 or os.fstat(descriptor).st_uid == 0:
+        return False
+    with disk_errors(path, "replace"):
+        os.unlink(path)
+    return True
+
+
+def _is_there(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _release(key: tuple[str, int]) -> None:
@@ -126,6 +197,51 @@ def _open(path: str) -> int:
         os.close(descriptor)
         raise DiskError(f"{path} is no lock file of this user. Remove it if nothing uses it.", path=path)
     return descriptor
+
+
+def _open_shared(path: str) -> tuple[int, bool]:
+    """A lock file that every user of the host can lock, and whether this one may write its name into it.
+
+    Nothing is believed of a file of somebody else, and nothing but names is written into it: it may not even be a second name of another file.
+    """
+    denied: OSError | None = None
+    for _attempt in range(TRIES):
+        for flags in (os.O_RDWR, os.O_RDONLY):
+            try:
+                # Never with O_CREAT: in such a directory the kernel may refuse that for a file of another user (fs.protected_regular).
+                descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                break
+            except PermissionError as error:
+                denied = error
+                continue
+            except OSError as error:
+                raise disk_error(path, error, "open the lock file") from error
+            _require_lock_file(descriptor, path)
+            return descriptor, flags == os.O_RDWR
+        else:
+            # Somebody has just made it, and has not opened it to others yet.
+            time.sleep(PAUSE_SECONDS)
+            continue
+        try:
+            descriptor = create_file(path, SHARED_FILE)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise disk_error(path, error, "create the lock file") from error
+        os.fchmod(descriptor, SHARED_FILE)
+        return descriptor, True
+    raise DiskError(f"{path} cannot be opened: {denied.strerror if denied else 'it comes and goes'}. Remove it if nothing uses it.", path=path)
+
+
+def _require_lock_file(descriptor: int, path: str) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise DiskError(f"{path} is no lock file. Remove it if nothing uses it.", path=path)
+    if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != SHARED_FILE:
+        # A run that was killed had made it, and not opened it to others yet.
+        os.fchmod(descriptor, SHARED_FILE)
 
 
 def _sign(descriptor: int, operation: str, exclusive: bool) -> None:
@@ -152,17 +268,25 @@ def _holders(descriptor: int) -> list[dict[str, Any]]:
     for line in os.read(descriptor, 2 * MAX_LOCK_FILE).splitlines():
         try:
             holder = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # another user can have written anything there
             continue
         if isinstance(holder, dict) and _may_live(holder):
-            holders.append(holder)
+            holders.append({name: _shown(holder.get(name)) for name in HOLDER})
     return holders
+
+
+def _shown(value: Any) -> Any:
+    """What a lock file says of its holder, fit for a message."""
+    if value is None or (isinstance(value, int) and abs(value) < 1 << 63):
+        return value
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:SHOWN_CHARACTERS])
 
 
 def _may_live(holder: dict[str, Any]) -> bool:
     if holder.get("host") != socket.gethostname():
         return True
-    return holder.get("process_started") == started(holder.get("pid"))
+    pid = holder.get("pid")
+    return isinstance(pid, int) and holder.get("process_started") == started(pid)
 
 
 def _described(holders: list[dict[str, Any]]) -> str:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.raw import RawChroma
 from tests.support.run_module import CHECKOUT
 
 from . import oracle
 from .conftest import Tally
 from .forks import Forks, Run
 from .injected import FSYNC, MKDIR, RENAME, UNLINK, WRITE
-from .scenarios import Attempt, Scenarios
+from .scenarios import Attempt, Scenarios, fill, records
 
 NAMES = ("snapshot", "migrate", "catch-up", "rollback", "swap", "prune")
 AFFECTED = {"ENOSPC": (WRITE, MKDIR, RENAME), "EIO": (WRITE, FSYNC), "EACCES": (RENAME, UNLINK, MKDIR)}
@@ -55,13 +56,13 @@ def test_disk_error(name: str, error: str, scenarios: Scenarios, forks: Forks, t
         tally.point(error, point, judged(attempt, run, forks))
 
 
-@pytest.mark.parametrize("name", ["snapshot", "rollback"])
+@pytest.mark.parametrize("name", ["snapshot", "rollback", "migrate"])
 def test_files_may_not_grow(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
     """RLIMIT_FSIZE: the kernel itself says EFBIG, in the middle of a write of the largest file that the run makes."""
     attempt = scenarios.all[name].attempt()
-    before = {path: path.stat().st_size for path in attempt.store.rglob("*")}
+    before = sizes(attempt)
     assert not forks.run(attempt.module, attempt.options).failed
-    largest = max(path.stat().st_size for path in attempt.store.rglob("*") if path.is_file() and path.stat().st_size != before.get(path))
+    largest = max(size for path, size in sizes(attempt).items() if size != before.get(path))
     for size in tally.chosen([largest * percent // 100 for percent in (3, 15, 30, 50, 75, 98)]):
         attempt = scenarios.all[name].attempt()
         run = forks.run(attempt.module, attempt.options, largest_file=size)
@@ -69,6 +70,32 @@ def test_files_may_not_grow(name: str, scenarios: Scenarios, forks: Forks, tally
         if not run.failed:
             found.append("it succeeded")
         tally.point("EFBIG", "%d bytes" % size, found)
+
+
+def test_the_notes_of_a_migration_may_not_grow(source: RawChroma, target: RawChroma, forks: Forks, tmp_path: Path, tally: Tally) -> None:
+    """So many records that SQLite writes them in the middle of the pass, and at its end."""
+    fill(source, {"many": (records(0, 3000, seed=9), None)})
+    expected = source.contents()
+
+    def attempt(name: str) -> Attempt:
+        store, state = tmp_path / name / "store", tmp_path / name / "state"
+        for path in (store, state):
+            path.mkdir(mode=0o700, parents=True)
+        place = RawChroma(target.url).fresh_database("fault")
+        options = {"source": source.endpoint, "target": place.endpoint, "state_directory": str(state), "batch_size": 500}
+        return Attempt(store, state, place, "migrate", options, {}, expected, False)
+
+    whole = attempt("whole")
+    assert not forks.run(whole.module, whole.options).failed
+    largest = max(sizes(whole).values())
+    for size in tally.chosen([largest * percent // 100 for percent in (15, 50, 98)]):
+        one = attempt("of-%d" % size)
+        run = forks.run(one.module, one.options, largest_file=size)
+        tally.point("EFBIG", "%d bytes" % size, judged(one, run, forks) + ([] if run.failed else ["it succeeded"]))
+
+
+def sizes(attempt: Attempt) -> dict[Path, int]:
+    return {path: path.stat().st_size for place in (attempt.store, attempt.state) for path in place.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

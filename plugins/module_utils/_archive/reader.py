@@ -18,6 +18,7 @@ from .._errors import IntegrityError, UsageError
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.id_sets import IdSets
 from .._records.record_batch import RecordBatch, concatenate, empty_batch
+from .._temporary_database import temporary_database, temporary_database_errors
 from .container import ContainerReader, Entry
 from .encoding import decode_batch, decode_ids, decode_texts
 from .encrypted import open_container
@@ -220,7 +221,7 @@ class _Places:
     def __init__(self) -> None:
         self.built = False
         self._batches: list[tuple[int, str]] = []
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._database = temporary_database()
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("CREATE TABLE places (id BLOB PRIMARY KEY, batch INTEGER NOT NULL, row INTEGER NOT NULL) WITHOUT ROWID")
 
@@ -241,8 +242,9 @@ class _Places:
         for start in range(0, len(ids), ASKED_AT_ONCE):
             keys = [_key(record_id) for record_id in ids[start : start + ASKED_AT_ONCE]]
             marks = ",".join("?" * len(keys))
-            for key, batch, row in self._database.execute(f"SELECT id, batch, row FROM places WHERE id IN ({marks})", keys):
-                found[key.decode("utf-8", "surrogatepass")] = (*self._batches[batch], row)
+            with temporary_database_errors():
+                for key, batch, row in self._database.execute(f"SELECT id, batch, row FROM places WHERE id IN ({marks})", keys):
+                    found[key.decode("utf-8", "surrogatepass")] = (*self._batches[batch], row)
         return found
 
     def close(self) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from .._checkpoint import COMPLETE, ERROR, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
-from .._errors import DriftError, InvalidDataError, OperationError, TimeoutExceededError, UsageError
+from .._errors import DiskError, DriftError, InvalidDataError, OperationError, TimeoutExceededError, UsageError
 from .._files import wait_for_free_space
 from .._journal import Journal
 from .._lock import server_lock
@@ -105,7 +105,9 @@ def migrate(
         try:
             return run.run(changes)
         except OperationError as error:
-            checkpoint.fail(error.message, VALIDATION_FAILED if isinstance(error, InvalidDataError) else ERROR)
+            # On a full disk this fails as well, and what went wrong first is what somebody must know.
+            with suppress(DiskError):
+                checkpoint.fail(error.message, VALIDATION_FAILED if isinstance(error, InvalidDataError) else ERROR)
             raise
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from .._errors import DiskError, InvalidDataError
+from .._files import FULL
 from .._schema.invalid import InvalidTally
 from .._schema.transformation import Invalid
 
@@ -47,17 +49,23 @@ class Quarantine(InvalidTally):
         """Make the file visible; its path, or None where nothing was written."""
         if self._file is None or self._path is None:
             return None
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._partial, self._path)
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._partial, self._path)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from None
         return self._path
 
     def close(self) -> None:
         """Give up an unfinished file."""
         if self._file is not None and not self._file.closed:
-            self._file.close()
-            os.unlink(self._partial)
+            # What is left in its buffer may find no place, and is given up as well.
+            with suppress(OSError):
+                self._file.close()
+            with suppress(OSError):
+                os.unlink(self._partial)
         self._file = None
 
     def _write(self, path: str, invalid: Sequence[Invalid]) -> None:
@@ -99,8 +107,9 @@ def require_valid(invalid: Quarantine, read: int, state: str, on_invalid: str, m
 
 
 def _cannot_write(path: str, error: OSError) -> DiskError:
+    advice = "Free some space" if error.errno in FULL else "Create its directory"
     return DiskError(
-        f"The quarantine file {path} cannot be written: {error.strerror}. Create its directory, or name another file in quarantine_file.", path=path
+        f"The quarantine file {path} cannot be written: {error.strerror}. {advice}, or name another file in quarantine_file.", path=path
     )
 
 

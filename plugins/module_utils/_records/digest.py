@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from typing import Any
 
 from .._libraries import np
+from .._temporary_database import temporary_database, temporary_database_errors
 from .record_batch import RecordBatch
 
 CACHE_KIB = 8 * 1024
@@ -39,7 +39,7 @@ class CollectionDigest:
     """
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._database = temporary_database()
         self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("CREATE TABLE digests (digest BLOB NOT NULL)")
@@ -68,6 +68,7 @@ class CollectionDigest:
 
     def hexdigest(self) -> str:
         total = hashlib.sha256()
-        for (digest,) in self._database.execute("SELECT digest FROM digests ORDER BY digest"):
-            total.update(digest)
+        with temporary_database_errors():
+            for (digest,) in self._database.execute("SELECT digest FROM digests ORDER BY digest"):
+                total.update(digest)
         return total.hexdigest()

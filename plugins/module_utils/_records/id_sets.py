@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from .._temporary_database import temporary_database, temporary_database_errors
 
 # Measured with 100,000 and 400,000 ids: a larger one is not faster.
 CACHE_KIB = 8 * 1024
@@ -24,8 +25,7 @@ class IdSets:
     """
 
     def __init__(self) -> None:
-        # An empty file name is SQLite's own temporary database: in memory until its cache is full, then on disk.
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._database = temporary_database()
         self._database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA synchronous = OFF")
@@ -106,11 +106,11 @@ class IdSets:
             return self._tables[name]
 
     def _all(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._lock, temporary_database_errors():
             return self._database.execute(statement, tuple(values)).fetchall()
 
     def _one(self, statement: str) -> tuple[int]:
-        with self._lock:
+        with self._lock, temporary_database_errors():
             row: tuple[int] = self._database.execute(statement).fetchone()
             return row
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from .._checkpoint import short_digest
 from .._errors import DiskError
@@ -34,9 +35,10 @@ def seen_records_path(directory: str, source: str, target: str, transformation: 
 class SeenRecords:
     """Notes in a SQLite file; they count only from the end of a pass that saw everything until the begin of the next."""
 
-    def __init__(self, database: sqlite3.Connection, number: int) -> None:
+    def __init__(self, database: sqlite3.Connection, number: int, path: str) -> None:
         self._database = database
         self._pass = number
+        self._path = path
 
     @classmethod
     def begin(cls, path: str) -> SeenRecords:
@@ -51,12 +53,20 @@ class SeenRecords:
                         os.unlink(path)
             return cls._begin(path)
         except (OSError, sqlite3.Error) as error:
-            raise DiskError(f"{path} cannot be written: {error}.") from None
+            raise _cannot_write(path, error) from None
 
     @classmethod
     def _begin(cls, path: str) -> SeenRecords:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            return cls._of_new_pass(database, path)
+        except BaseException:
+            database.close()
+            raise
+
+    @classmethod
+    def _of_new_pass(cls, database: sqlite3.Connection, path: str) -> SeenRecords:
         database.execute("CREATE TABLE IF NOT EXISTS passes (number INTEGER PRIMARY KEY, complete INTEGER NOT NULL, whole INTEGER NOT NULL)")
         database.execute(
             "CREATE TABLE IF NOT EXISTS records (target TEXT, id BLOB, digest BLOB NOT NULL, pass INTEGER NOT NULL, PRIMARY KEY (target, id)) WITHOUT ROWID"
@@ -68,7 +78,7 @@ class SeenRecords:
         database.execute("COMMIT")
         # The notes of a pass are one transaction: it takes the disk once, and a pass that dies leaves nothing.
         database.execute("BEGIN")
-        return cls(database, last + 1)
+        return cls(database, last + 1, path)
 
     @classmethod
     def of_last_pass(cls, path: str) -> SeenRecords | None:
@@ -79,7 +89,7 @@ class SeenRecords:
         try:
             found = database.execute("SELECT number, complete FROM passes").fetchone()
             if found is not None and found[1]:
-                return cls(database, found[0])
+                return cls(database, found[0], path)
         except sqlite3.Error:
             # Notes that cannot be read excuse nothing.
             pass
@@ -89,22 +99,32 @@ class SeenRecords:
     def note(self, target: str, batch: RecordBatch, space: str) -> None:
         """These records are expected in the target collection, whose distance is `space`."""
         digests = _digests(batch, range(len(batch)), space)
-        self._database.executemany(
-            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
-            ((target, _encoded(record_id), digest, self._pass) for record_id, digest in zip(batch.ids, digests)),
-        )
+        with self._errors():
+            self._database.executemany(
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
+                ((target, _encoded(record_id), digest, self._pass) for record_id, digest in zip(batch.ids, digests)),
+            )
 
     def complete(self, everything: bool) -> None:
         """The pass is over. If it looked at everything, what it did not see is no longer in the source; if only at what was
         written since an earlier one, the notes are those of both, and count only where one looked at everything."""
-        if everything:
-            self._database.execute("DELETE FROM records WHERE pass < ?", (self._pass,))
-            self._database.execute("UPDATE passes SET whole = 1")
-        self._database.execute("UPDATE passes SET complete = whole")
-        self._database.execute("COMMIT")
+        with self._errors():
+            if everything:
+                self._database.execute("DELETE FROM records WHERE pass < ?", (self._pass,))
+                self._database.execute("UPDATE passes SET whole = 1")
+            self._database.execute("UPDATE passes SET complete = whole")
+            self._database.execute("COMMIT")
 
     def close(self) -> None:
-        self._database.close()
+        with suppress(sqlite3.Error):  # a pass that did not end is given up, whether the disk takes that or not
+            self._database.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _cannot_write(self._path, error) from error
 
     def rows_written_since(self, target: str, batch: RecordBatch, rows: Sequence[int], space: str) -> list[int]:
         """Those of the rows whose records the pass saw otherwise, or not at all."""
@@ -129,6 +149,10 @@ class SeenRecords:
             rows = self._database.execute(f"SELECT id, digest FROM records WHERE target = ? AND id IN ({marks})", (target, *asked))
             found.update((asked[key], digest) for key, digest in rows)
         return found
+
+
+def _cannot_write(path: str, error: Exception) -> DiskError:
+    return DiskError(f"{path} cannot be written: {error}. Look at its directory and the space there, and run the same task again.", path=path)
 
 
 def _digests(batch: RecordBatch, rows: Sequence[int], space: str) -> list[bytes]:

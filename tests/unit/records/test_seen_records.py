@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.digest import CollectionDigest
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.id_sets import IdSets
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.record_batch import RecordBatch
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.seen_records import SeenRecords, seen_records_path
+from tests.support.small_files import failure_with_files_of
 
 
 def batch(*ids: str, text: str = "text") -> RecordBatch:
@@ -80,6 +83,39 @@ def test_notes_that_a_crash_left_unreadable_are_made_anew(tmp_path: Path) -> Non
     path.write_bytes(b"torn" * 2000)
     noted(path, "a")
     assert last(path).seen("things", ["a"]) == {"a"}
+
+
+@pytest.mark.parametrize("kilobytes", [20, 40, 300])
+def test_notes_that_may_not_grow_fail_as_disk(kilobytes: int, tmp_path: Path) -> None:
+    """EFBIG here, ENOSPC elsewhere: in the middle of a pass, or at its end, when all of it is written."""
+
+    def note() -> None:
+        notes = SeenRecords.begin(str(tmp_path / "seen"))
+        try:
+            for start in range(0, 40_000, 1000):
+                notes.note("things", batch(*(f"{n:08}" for n in range(start, start + 1000))), "l2")
+            notes.complete(everything=True)
+        finally:
+            notes.close()
+
+    assert failure_with_files_of(kilobytes << 10, note).startswith(f"disk: {tmp_path}/seen cannot be written")
+
+
+@pytest.mark.parametrize("kilobytes", [1, 500])
+def test_sets_of_ids_that_may_not_grow_fail_as_disk(kilobytes: int) -> None:
+    def fill() -> None:
+        sets = IdSets()
+        sets.load("ids", ([f"{n:0100}" for n in range(start, start + 1000)] for start in range(0, 200_000, 1000)))
+        list(sets.pages("ids", 1000))
+
+    def digest() -> None:
+        found = CollectionDigest()
+        for start in range(0, 400_000, 10_000):
+            found.add(batch(*map(str, range(start, start + 10_000))))
+        found.hexdigest()
+
+    for work in (fill, digest):
+        assert "Free some space" in failure_with_files_of(kilobytes << 10, work)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -94,3 +94,40 @@ def test_files_of_any_kind_are_switched_when_nobody_postpones_it_any_more(runboo
     runbook.play("rollback", "-e", DISCARD)
     files.are_as_before()
     runbook.target_is_as_before()
+
+
+def test_no_output_shows_what_else_the_files_hold(runbook: Runbook) -> None:
+    """At --diff -vvvv, in check mode too, there and back: neither the keys of others in the file, nor the old and the new token."""
+    neighbour, old, new = "canary-neighbour-7d1", "canary-old-token-52c", "canary-new-token-e09"
+    held = f"OPENAI_API_KEY={neighbour}\nCHROMADB_URL=http://old.example.com:1\nCHROMADB_TOKEN={old}\nLAST={neighbour}\n"
+    runbook.env_file.write_text(held)
+    path = str(runbook.env_file)
+    wanted: list[dict[str, Any]] = [
+        {"path": path, "key": "CHROMADB_URL"},
+        {"path": path, "regexp": "^(CHROMADB_TOKEN=).*$", "replace": rf"\g<1>{new}"},
+    ]
+
+    def play(name: str, *arguments: str, fails: bool = False, **variables: Any) -> str:
+        runbook.write_inventory(**{"chromadb_client_files": wanted, **variables})
+        output = runbook.play(name, "--diff", "-vvvv", *arguments, fails=fails)
+        text = output.stdout + output.stderr
+        assert [canary for canary in (neighbour, old, new) if canary in text] == []
+        return " ".join(text.split())
+
+    runbook.play("execute")
+    play("cutover", "--check")
+    # What is refused is named, all the same.
+    said = play("cutover", fails=True, chromadb_client_files=[*wanted, {"path": path, "key": "MISSPELLED", "value": new}])
+    assert f"{path} has no line for MISSPELLED" in said
+    said = play("cutover", fails=True, chromadb_client_files=[wanted[0], {**wanted[1], "validate": "sh -c 'cat $0 >&2; exit 3' %s"}])
+    assert f"{path} could not be switched (^(CHROMADB_TOKEN=).*$): failed to validate: rc:3" in said
+    assert "was taken back" in said
+    assert runbook.env_file.read_text() == held
+
+    play("cutover")
+    switched = runbook.env_file.read_text()
+    assert switched == held.replace("http://old.example.com:1", runbook.target.url).replace(old, new)
+    runbook.env_file.write_text(switched + f"LATER={neighbour}\n")
+    said = play("rollback", "-e", DISCARD)
+    assert "was edited after the cutover" in said
+    assert runbook.env_file.read_text() == held

@@ -36,6 +36,7 @@ options:
     required: true
     choices:
       - approval
+      - migrate
       - freeze
       - thaw
       - cutover
@@ -103,7 +104,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.a
 
 
 def main() -> None:
-    actions = ["approval", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off", "rto_missed"]
+    actions = ["approval", "migrate", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off", "rto_missed"]
     options = {
         "action": {"type": "str", "required": True, "choices": actions},
         "status": {"type": "str", "choices": ["initiated", "completed", "failed"], "default": "completed"},

@@ -85,6 +85,10 @@ class Runbook:
         assert audit["chain_intact"] is True
         return [(entry["status"], entry["trigger"], " ".join(entry["reason"].split())) for entry in audit["entries"] if entry["action"] == "rollback"]
 
+    def migrations(self) -> list[dict[str, Any]]:
+        entries = run_module("audit_info", {"directory": str(self.directory / "snapshot/the_target")})["entries"]
+        return [entry for entry in entries if entry["action"] == "migrate"]
+
     def target_is_as_before(self) -> None:
         assert contents_differences(self.before, self.target.contents()) == []
 
@@ -268,3 +272,30 @@ def test_outside_the_window_nothing_begins_and_precheck_says_so(runbook: Runbook
         "notifications": "warning",
     }  # fmt: skip
     assert (dry_run["the_source"], dry_run["the_target"]["records"]["added"]) == ({}, sum(SIZES.values()))
+
+
+def test_the_audit_log_tells_of_migrations(runbook: Runbook) -> None:
+    """How one began, how it ended, and that one of which nobody wrote the end has none."""
+    runbook.play("execute", "--check")
+    assert not (runbook.directory / "snapshot/the_target/logs").exists()
+    refused = {"migrate_on_invalid": "fail", "chromadb_schema": {"fields": [{"name": "impossible", "type": "int", "required": True}]}}
+    runbook.play("execute", "-e", json.dumps(refused), fails=True)
+    begun, failed = runbook.migrations()
+    sides = {"source": runbook.source.url, "target": runbook.target.url}
+    assert (begun["status"], failed["status"]) == ("initiated", "failed")
+    assert failed["reason"]
+    assert failed["reason"] != "Another host failed."
+    for entry in (begun, failed):
+        assert {name: entry["details"][name] for name in sides} == sides
+
+    # As a control node leaves it that dies.
+    event = {"directory": str(runbook.directory / "snapshot/the_target"), "action": "migrate", "status": "initiated", "details": sides}
+    run_module("audit_event", {**runbook.target.endpoint, **event})
+    runbook.play("execute")
+    lines = runbook.migrations()[2:]
+    assert [entry["status"] for entry in lines] == ["initiated", "failed", "initiated", "completed"]
+    assert "died" in lines[1]["reason"]
+    assert lines[-1]["details"]["records"]["added"] == sum(SIZES.values())
+    assert lines[-1]["details"]["last_pass"]["read"] == sum(SIZES.values())
+    runbook.play("rollback")
+    assert len(runbook.migrations()) == 6

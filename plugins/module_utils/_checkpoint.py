@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ._errors import DiskError, UsageError
-from ._files import atomic_write
+from ._files import atomic_write, check_private_directory
 
 PREFIX = "checkpoint_"
 SAVE_EVERY_SECONDS = 1.0
@@ -89,9 +89,12 @@ class CheckpointFile:
 def begin_checkpoint(directory: str, source: str, target: str, rules: str, shard: str | None, write: bool) -> CheckpointFile:
     """The unfinished checkpoint of this migration, or a new one; with `write` false (check mode) nothing is saved.
 
-    DiskError for a missing or unwritable directory; UsageError where another migration into this target is unfinished. One that ended
-    before it wrote anything is forgotten: its correction must be able to begin.
+    DiskError for a missing or unwritable directory; UsageError for one that others can change, and where another migration into this target is
+    unfinished. One that ended before it wrote anything is forgotten: its correction must be able to begin.
     """
+    if not write and not os.path.lexists(directory):
+        # In check mode nothing may have made it yet; then nothing is unfinished.
+        return CheckpointFile(None, _new_checkpoint(source, target, rules, shard), resumed=False)
     _require_directory(directory)
     for path in _newest_first(directory):
         found = _load(path)
@@ -112,8 +115,11 @@ def begin_checkpoint(directory: str, source: str, target: str, rules: str, shard
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
     suffix = f"_shard_{shard.replace('/', '_of_')}" if shard else ""
     path = _free_path(directory, stamp + suffix)
-    migration_id = "migration_" + short_digest(source, target, rules)
-    return CheckpointFile(path if write else None, Checkpoint(migration_id, source, target, rules, shard), resumed=False)
+    return CheckpointFile(path if write else None, _new_checkpoint(source, target, rules, shard), resumed=False)
+
+
+def _new_checkpoint(source: str, target: str, rules: str, shard: str | None) -> Checkpoint:
+    return Checkpoint("migration_" + short_digest(source, target, rules), source, target, rules, shard)
 
 
 def short_digest(*texts: str) -> str:
@@ -131,6 +137,8 @@ def _forget(path: str) -> None:
 def _require_directory(directory: str) -> None:
     if not os.path.isdir(directory):
         raise DiskError(f"state_directory {directory} does not exist. Create it (mode 0700) for the user that runs the migration, or give another one.")
+    # What others plant there would be followed and written, often by root.
+    check_private_directory(os.path.realpath(directory))
     if not os.access(directory, os.W_OK | os.X_OK):
         raise DiskError(f"state_directory {directory} cannot be written by this user.")
 

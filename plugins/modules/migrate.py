@@ -82,7 +82,9 @@ options:
     description: How many records are written at once. Without it, what suits the servers.
     type: int
   state_directory:
-    description: A directory for the lock and for what is needed to continue, on the host that runs the module.
+    description:
+      - A directory for what is needed to continue, on the host that runs the module.
+      - It must belong to the user that runs the module, or to root, and nobody else may write there. In check mode it may be missing.
     type: path
     default: /var/lib/chromadb/state
   deadline:

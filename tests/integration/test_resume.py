@@ -93,6 +93,20 @@ def test_a_run_that_was_killed_is_continued(after: int, filled: Case, target_pro
     assert [state["phase"] for state in checkpoints(filled)] == ["migration_complete"]
 
 
+def test_a_state_directory_that_others_can_change_is_refused_before_anything_is_written(filled: Case, target_proxy: CountingProxy) -> None:
+    filled.through(target=target_proxy)
+    filled.state.chmod(0o777)
+    failure = filled.migrate(fails=True)
+    assert (failure["failure_class"], "chmod go-w" in failure["msg"]) == ("usage", True)
+    assert (target_proxy.writes, list(filled.state.iterdir())) == ([], [])
+
+
+def test_check_mode_needs_no_state_directory(filled: Case) -> None:
+    result = filled.migrate(check=True, state_directory=str(filled.state / "missing"))
+    assert result["records"]["added"] == RECORDS
+    assert list(filled.state.iterdir()) == []
+
+
 def test_the_phases_are_counted(filled: Case) -> None:
     phases = {phase["name"]: phase for phase in filled.migrate()["phases"]}
     assert {name: phase["records"] for name, phase in phases.items()} == dict.fromkeys(("export", "transform", "validate", "import", "verify"), RECORDS)

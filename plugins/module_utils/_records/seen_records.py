@@ -14,13 +14,16 @@ of which nothing but the vector was changed since counts as one that differs.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from .._checkpoint import short_digest
 from .._errors import DiskError
+from .._files import PRIVATE_FILE
 from .._libraries import np
 from .digest import record_digest
 from .id_sets import ASKED_AT_ONCE
@@ -57,7 +60,7 @@ class SeenRecords:
 
     @classmethod
     def _begin(cls, path: str) -> SeenRecords:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _require_own_file(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE), path)
         database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             return cls._of_new_pass(database, path)
@@ -83,7 +86,10 @@ class SeenRecords:
     @classmethod
     def of_last_pass(cls, path: str) -> SeenRecords | None:
         """The notes of the last pass, to be asked; None where there are none, or where that pass did not end."""
-        if not os.path.exists(path):
+        try:
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                return None
+        except OSError:
             return None
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
         try:
@@ -151,7 +157,17 @@ class SeenRecords:
         return found
 
 
+def _require_own_file(descriptor: int, path: str) -> None:
+    """DiskError unless what was opened (and is closed here) is a regular file of this user or root: SQLite would open anything."""
+    status = os.fstat(descriptor)
+    os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()) or status.st_nlink > 1:
+        raise DiskError(f"{path} is no file that a migration of this user made. Remove it: nothing is lost but what an earlier pass noted.", path=path)
+
+
 def _cannot_write(path: str, error: Exception) -> DiskError:
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return DiskError(f"{path} cannot be written: it is a link. Remove it.", path=path)
     return DiskError(f"{path} cannot be written: {error}. Look at its directory and the space there, and run the same task again.", path=path)
 
 

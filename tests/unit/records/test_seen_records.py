@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,26 @@ def test_notes_that_a_crash_left_unreadable_are_made_anew(tmp_path: Path) -> Non
     path.write_bytes(b"torn" * 2000)
     noted(path, "a")
     assert last(path).seen("things", ["a"]) == {"a"}
+
+
+@pytest.mark.parametrize("thing", ["link", "dangling link", "second name", "pipe"])
+def test_what_somebody_planted_in_the_place_of_the_notes_is_not_touched(thing: str, tmp_path: Path) -> None:
+    """SQLite would follow a link, and add its tables to whatever is there."""
+    path, victim = tmp_path / "seen", tmp_path / "victim"
+    if thing != "dangling link":
+        noted(victim, "precious")
+    before = victim.read_bytes() if victim.exists() else b""
+    if thing == "pipe":
+        os.mkfifo(path)
+    elif thing == "second name":
+        os.link(victim, path)
+    else:
+        path.symlink_to(victim)
+    with pytest.raises(DiskError, match="Remove it"):
+        SeenRecords.begin(str(path))
+    assert (victim.read_bytes() if victim.exists() else b"") == before
+    if thing != "second name":
+        assert SeenRecords.of_last_pass(str(path)) is None
 
 
 @pytest.mark.parametrize("kilobytes", [20, 40, 300])

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -247,7 +247,7 @@ def _shift_clock(shifts: list[float]) -> None:
 
 
 def _plain(point: Point | None) -> list[Any] | None:
-    return None if point is None else [point.number, point.kind, point.what]
+    return None if point is None else list(astuple(point))
 
 
 if __name__ == "__main__":

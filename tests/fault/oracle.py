@@ -119,6 +119,18 @@ def equality_violations(expected: Mapping[str, Contents], actual: Mapping[str, C
     return contents_differences(expected, actual)[:SHOWN]
 
 
+# Directories of servers
+
+
+def tree_of(directory: Path) -> dict[str, str]:
+    """Every file and folder below it: permissions, and the checksum of what a file holds."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        content = "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+        found[str(path.relative_to(directory))] = "%04o %s" % (path.lstat().st_mode & 0o7777, content)
+    return found
+
+
 # The audit log
 
 

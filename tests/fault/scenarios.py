@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from tests.support import trap_data
+from tests.support.chroma_server import ChromaServer, free_port
 from tests.support.raw import Contents, RawChroma, RawError, Record
 from tests.support.run_module import run_module
 
@@ -117,6 +118,37 @@ class Attempt:
 
 
 @dataclass
+class FilesAttempt(Attempt):
+    """The directory of a stopped server: `old` and `expected` are unused, the trees take their place."""
+
+    data: Path
+    old_tree: dict[str, str]
+    expected_tree: dict[str, str]
+
+    def dead(self) -> list[str]:
+        found = oracle.store_violations(self.store) + oracle.chain_violations(self.store)
+        now = oracle.tree_of(self.data) if self.data.exists() else None
+        if now not in (self.old_tree, self.expected_tree):
+            found.append("the directory is %s" % ("gone" if now is None else "neither the old nor the wanted one"))
+        if now != self.old_tree and not self._begun():
+            found.append("the directory was changed before the audit said so")
+        return found
+
+    def converged(self) -> list[str]:
+        found = oracle.store_violations(self.store) + oracle.chain_violations(self.store) + oracle.mode_violations(self.store)
+        found += oracle.leftovers(self.store) + oracle.unended(self.store)
+        if not self.data.exists() or oracle.tree_of(self.data) != self.expected_tree:
+            found.append("the directory is not the wanted one")
+        beside = sorted(path.name for path in self.data.parent.iterdir() if path != self.data)
+        if beside:
+            found.append("%s was left beside the directory" % ", ".join(beside))
+        told = {entry["status"] for entry in oracle.audit_entries(self.store) if entry["action"] == self.module}
+        if not {"initiated", "completed"} <= told:
+            found.append("the audit says only %s of it" % sorted(told))
+        return found
+
+
+@dataclass
 class Scenario:
     """`attempt()` sets it up anew."""
 
@@ -152,7 +184,10 @@ class Scenarios:
             "rollback": self._rollback,
             "swap": self._swap,
             "prune": self._prune,
+            "snapshot-files": self._snapshot_files,
+            "rollback-files": self._rollback_files,
         }
+        self._files: tuple[Path, str] | None = None
         self.all = {name: Scenario(name, make, directory) for name, make in makers.items()}
 
     def _place(self, filled: Filled, label: str) -> tuple[RawChroma, dict[str, Contents]]:
@@ -214,6 +249,48 @@ class Scenarios:
             _aged(store, self._snapshot_id, "snapshot_2024010%d_000000_old" % number)
         options = {"directory": str(store), "retention_days": 1}
         return Attempt(store, state, self._good, "snapshot_prune", options, self._good_contents, self._good_contents, True)
+
+    def _stopped(self) -> tuple[Path, str]:
+        """A folder with the directories `good` and `damaged` of a server, and a store with the files of the first; its snapshot's id."""
+        if self._files is None:
+            base = self._directory / "files"
+            with ChromaServer() as server:
+                fill(RawChroma(server.url), GOOD)
+                server.stop()
+                shutil.copytree(server.directory / "data", base / "good")
+                server.start()
+                live = RawChroma(server.url)
+                live.delete(live.collection("things")["id"], [record.id for record in GOOD["things"][0][:9]])
+                live.create("extra")
+                server.stop()
+                shutil.copytree(server.directory / "data", base / "damaged")
+            (base / "store").mkdir(mode=0o700)
+            options = {**_nobody(), "directory": str(base / "store"), "method": "files", "data_directory": str(base / "good"), "name": "good"}
+            self._files = base, run_module("snapshot", options)["snapshot"]["snapshot_id"]
+        return self._files
+
+    def _files_attempt(self, place: Path, module: str, begin: str, options: dict[str, Any]) -> FilesAttempt:
+        base, _snapshot_id = self._stopped()
+        store, state = self._directories(place, with_store=False)
+        if module == "rollback":
+            store.rmdir()
+            shutil.copytree(base / "store", store)
+        data = place / "server" / "data"
+        shutil.copytree(base / begin, data)
+        options = {**_nobody(), "directory": str(store), "data_directory": str(data), **options}
+        old, wanted = oracle.tree_of(data), oracle.tree_of(base / "good")
+        return FilesAttempt(store, state, self._good, module, options, {}, {}, True, data, old, wanted)
+
+    def _snapshot_files(self, place: Path) -> Attempt:
+        return self._files_attempt(place, "snapshot", "good", {"method": "files", "name": "attempt"})
+
+    def _rollback_files(self, place: Path) -> Attempt:
+        return self._files_attempt(place, "rollback", "damaged", {"snapshot_id": self._stopped()[1]})
+
+
+def _nobody() -> dict[str, Any]:
+    """An address at which no server answers."""
+    return {"url": "http://127.0.0.1:%d" % free_port(), "retries": 0}
 
 
 def _aged(store: Path, snapshot_id: str, new_id: str) -> None:

@@ -17,7 +17,7 @@ from .forks import Forks
 from .injected import SEND, WRITE
 from .scenarios import Scenarios
 
-NAMES = ("snapshot", "incremental", "migrate", "catch-up", "rollback", "swap", "prune")
+NAMES = ("snapshot", "incremental", "migrate", "catch-up", "rollback", "swap", "snapshot-files", "rollback-files", "prune")
 # These steps are all tried; of writes and sends, which are alike, every third, each time from another one on.
 STRIDE = 3
 

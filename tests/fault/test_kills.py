@@ -6,6 +6,7 @@
 
 After each: nothing incomplete is visible, each record is the old or the expected one, the same task again brings the database
 to what it should be, nothing is left behind, and the audit says how everything ended.
+What a power cut would undo is judged by the order of the steps of a run that nothing happens to.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from __future__ import annotations
 import pytest
 
 from .conftest import Tally
+from .durability import durability_violations
 from .forks import Forks
 from .injected import SEND, WRITE
-from .scenarios import Scenarios
+from .scenarios import FilesAttempt, Scenarios
 
 NAMES = ("snapshot", "incremental", "migrate", "catch-up", "rollback", "swap", "snapshot-files", "rollback-files", "prune")
 # These steps are all tried; of writes and sends, which are alike, every third, each time from another one on.
@@ -44,3 +46,12 @@ def test_killed(name: str, action: str, scenarios: Scenarios, forks: Forks, tall
             found.append("the second run failed: %s" % again.message)
         found += attempt.converged()
         tally.point(action, point, found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_is_on_the_disk_in_time(name: str, scenarios: Scenarios, forks: Forks) -> None:
+    attempt = scenarios.all[name].attempt()
+    whole = forks.run(attempt.module, attempt.options, points=True)
+    assert not whole.failed, whole.message
+    data = str(attempt.data) if isinstance(attempt, FilesAttempt) else ""
+    assert durability_violations(whole.points, None if attempt.module == "migrate" else attempt.module, data) == []

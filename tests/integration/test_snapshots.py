@@ -255,6 +255,28 @@ def test_a_collection_that_comes_during_a_rollback(filled: Case, target_proxy: C
     assert "newer" not in filled.target.names()
 
 
+def test_a_record_that_comes_during_a_rollback(filled: Case, target_proxy: CountingProxy) -> None:
+    """It is in no page that was compared before, and nobody would delete it: success would not be true."""
+    snapshot_id = filled.snapshot()["snapshot"]["snapshot_id"]
+    collection = filled.target.collection("traps-uris")["id"]
+    filled.target.delete(collection, ["u0"])
+    added = []
+
+    def somebody_adds_one(seen: Seen) -> bool:
+        if seen.records and not added:
+            added.append(seen.path)
+            dimension = len(filled.target.contents()["traps-uris"].records["u1"].embedding)
+            filled.target.add(collection, [Record("gained", [1.0] * dimension)])
+        return False
+
+    target_proxy.faults.append(Fault("status", when=somebody_adds_one))
+    failure = filled.through(target=target_proxy).rollback(snapshot_id=snapshot_id, strategy="in_place", fails=True)
+    assert (failure["failure_class"], failure["collection"], failure["ids"]) == ("drift", "traps-uris", ["gained"]), failure
+    target_proxy.reset()
+    assert filled.rollback(snapshot_id=snapshot_id)["changed"]
+    assert "gained" not in filled.target.contents()["traps-uris"].records
+
+
 def test_a_swap_of_a_collection_with_the_longest_name(case: Case) -> None:
     name = "n" * 512
     trap_data.write(case.target, CollectionData(name, [Record("x%d" % n, row) for n, row in enumerate(trap_data.vectors(3))]))

@@ -28,7 +28,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.veri
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, IntegrityError, LockedError, UnsafeArchiveError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._open_files import require_unused
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations import rollback_files
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations import rollback_files, snapshot_files
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
 
 from .conftest import SERVER, make_records
@@ -269,6 +269,28 @@ def test_a_damaged_disk_does_not_take_the_old_directory_away(store, data, monkey
     newer = everything(data)
     monkeypatch.setattr(tree_restoration, "part_hashes", lambda path: ["0" * 64])
     with pytest.raises(IntegrityError, match="not what was written"):
+        roll_back(store, manifest, data)
+    assert everything(data) == newer
+    assert sorted(path.name for path in data.parent.iterdir()) == ["data", "store"]
+
+
+def test_a_server_that_is_started_while_the_directory_is_built_is_not_exchanged_away(store, data, monkeypatch):
+    """It answers, and has no file open: only asking it again right before the exchange tells."""
+    manifest = take(store, data)
+    (data / "chroma.sqlite3").write_bytes(b"newer")
+    newer = everything(data)
+    build = TreeRestoration.build
+
+    def answers(endpoint):
+        raise LockedError("The server answers.")
+
+    def build_while_it_starts(restoration, container):
+        build(restoration, container)
+        monkeypatch.setattr(snapshot_files, "require_stopped", answers)
+
+    monkeypatch.setattr(TreeRestoration, "build", build_while_it_starts)
+    monkeypatch.setattr(TreeRestoration, "exchange", lambda restoration: pytest.fail("the directory of a running server was exchanged"))
+    with pytest.raises(LockedError, match="answers"):
         roll_back(store, manifest, data)
     assert everything(data) == newer
     assert sorted(path.name for path in data.parent.iterdir()) == ["data", "store"]

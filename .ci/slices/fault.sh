@@ -1,5 +1,9 @@
 #!/usr/bin/env bash
 # A selection of the fault tests, always the same one; all of them: make test-fault
-# Budget: 150 s
+# Budget: 180 s
 set -eu -o pipefail
-.venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist load --points 1 --seed 1 -k "not (network and (swap or catch or good))" tests/fault tests/security
+left_out="network and (swap or catch or good)
+  or passwords_in_urls and not (execute or status or words0 or clients or gateway)
+  or two_at_once and not (migrate-rollback or rollback-snapshot])
+  or in_time and not (snapshot] or migrate or rollback)"
+.venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist load --points 1 --seed 1 -k "not (${left_out//$'\n'/})" tests/fault tests/security

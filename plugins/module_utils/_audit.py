@@ -81,7 +81,7 @@ class AuditEntry:
                 "run_id": self.run_id,
                 "dry_run": False,  # a run that changes nothing writes no line
                 "rollback_type": self.rollback_type,
-                "duration_seconds": round(time.monotonic() - self.started, 3),
+                "duration_seconds": 0.0 if status == INITIATED else round(time.monotonic() - self.started, 3),
                 "collections_affected": list(self.collections_affected),
                 "error_message": self.error_message,
                 "rollback_success": self.rollback_success,

@@ -11,20 +11,18 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._errors import DriftError, IntegrityError
 from .._libraries import np
 from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
+from .answered_vectors import complete, vectors_of
 from .collection_spec import CollectionSpec
 from .id_sets import IdSets
 from .read_ahead import map_ahead
 from .record_batch import RecordBatch, concatenate, empty_batch
 from .spec_translation import read_spec
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # An id is small: listing takes large pages, so that a collection of usual size is listed by one request, at one moment.
 LISTED_AT_ONCE = 100_000
@@ -195,7 +193,7 @@ class LiveCollection:
             if not self.unreadable:
                 raise error from None
             return batch
-        if vectors and not _complete(answer):
+        if vectors and not complete(answer):
             raise IntegrityError(
                 f"Collection {self.name!r} on {self.server.endpoint.url} does not give one vector for each of its {len(answer['ids'])} records.",
                 collection=self.name,
@@ -304,7 +302,7 @@ class LiveCollection:
             answer = self.server.get(self.stored.id, self._include(), limit=len(asked), offset=offset)
         except StatusError:
             return None
-        if answer["ids"] != asked or not _complete(answer):
+        if answer["ids"] != asked or not complete(answer):
             return None
         return self._decoded(answer)
 
@@ -335,7 +333,7 @@ class LiveCollection:
                 return self._try_halves(ids, vectors, lost)
             lost[ids[0]] = error.message
             return empty_batch(self.stored.dimension or 0 if vectors else 0)
-        if not vectors or _complete(answer):
+        if not vectors or complete(answer):
             return self._decoded(answer, vectors)
         if len(answer["ids"]) > 1:
             return self._try_halves(ids, vectors, lost)
@@ -362,43 +360,12 @@ class LiveCollection:
             columns[name] = list(values) if values is not None else [None] * len(ids)
         if vectors:
             try:
-                embeddings, embedded = _vectors(answer.get("embeddings"), self.stored.dimension or 0)
+                embeddings, embedded = vectors_of(answer.get("embeddings"), self.stored.dimension or 0)
             except (TypeError, ValueError):
                 raise IntegrityError(f"{self.server.endpoint.url} answers vectors of collection {self.name!r} that are not numbers.") from None
         else:
             embeddings, embedded = np.zeros((len(ids), 0), dtype="<f4"), None
         return RecordBatch(ids, embeddings, columns["documents"], columns["uris"], columns["metadatas"], embedded)
-
-
-def _complete(answer: dict[str, Any]) -> bool:
-    """Whether there are as many vectors as ids; servers before 1.0 silently leave out those that they lack."""
-    vectors = answer.get("embeddings")
-    return vectors is not None and len(vectors) == len(answer["ids"])
-
-
-def _vectors(rows: Any, dimension: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Float32 vectors, shape (n, dimension), and which rows have one (None: all). Numbers beyond float32 become infinite
-    and null becomes NaN, which no rule calls equal and every check refuses."""
-    if rows is None or len(rows) == 0:
-        return np.zeros((0, dimension), dtype="<f4"), None
-    if isinstance(rows, np.ndarray):
-        return rows, None
-    with np.errstate(over="ignore"):
-        try:
-            array = np.asarray(rows, dtype="<f4")
-            if array.ndim == 2:
-                return array, None
-        except (TypeError, ValueError):
-            pass
-        widths = [len(row) for row in rows if row is not None]
-        width = max(widths) if widths else dimension
-        array = np.zeros((len(rows), width), dtype="<f4")
-        embedded = np.array([row is not None for row in rows], dtype=bool)
-        for place, row in enumerate(rows):
-            if row is not None:
-                values = np.array([np.nan if number is None else number for number in row], dtype="<f4")
-                array[place] = values if len(values) == width else np.nan
-    return array, embedded
 
 
 def _parts(batch: RecordBatch, size: int) -> Iterator[RecordBatch]:

@@ -77,7 +77,12 @@ def lock_directory() -> str:
     Which one it is must not depend on who asks: a directory that only some can write is none.
     """
     places = (RUN_DIRECTORY, TEMPORARY_DIRECTORY)
-    path = os.path.join(next((place for place in places if _is_open_to_all(place)), tempfile.gettempdir()), OWN_DIRECTORY)
+    place = next((place for place in places if _is_open_to_all(place)), None)
+    if place is None:
+        # It tries to write there, and so is asked only where it is needed.
+        with disk_errors("a directory of temporary files", "find"):
+            place = tempfile.gettempdir()
+    path = os.path.join(place, OWN_DIRECTORY)
     with disk_errors(path, "create"):
         if not os.path.lexists(path):
             _make_shared_directory(path)

@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils import _lock
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, LockedError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._lock import lock_directory, server_lock, store_lock
+from tests.support.forked import forked
 
 NOBODY = 65534
 SERVER = "http://192.0.2.1:8000 tenant/database"
@@ -64,24 +65,13 @@ def become(user):
 
 def asked_as(user, make_lock):
     """What another user gets who asks for the lock: locked, or the message of a failure."""
-    reading, writing = os.pipe()
     codecs.lookup("ascii")  # another user may not be able to read where Python keeps it
-    pid = os.fork()
-    if pid == 0:
-        try:
-            become(user)
-            answer = "locked" if try_lock(make_lock()) else ""
-        except BaseException as error:
-            answer = f"{getattr(error, 'failure_class', 'unexpected')}: {error}"
-        try:
-            os.write(writing, answer.encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        answer = file.read()
-    os.waitpid(pid, 0)
-    return answer
+
+    def ask():
+        become(user)
+        return "locked" if try_lock(make_lock()) else ""
+
+    return forked(ask)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.quarantine import Quarantine
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import Invalid
-from tests.support.small_files import failure_with_files_of
+from tests.support.forked import failure_with_files_of
 
 
 def left_out(path: Path, records: int) -> None:

@@ -128,7 +128,7 @@ class Server(ABC):
             for entry in page:
                 collection = self._stored(entry)
                 found[collection.name] = collection
-            # Nothing new, and not a page that is not full: something may allow smaller pages, and servers before 0.4 answer with everything each time.
+            # It ends where nothing new comes, not with a page that is not full: something may allow only smaller ones. Before 0.4 each holds everything.
             if len(found) == known:
                 break
             offset += len(page)

@@ -17,7 +17,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.dige
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.id_sets import IdSets
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.record_batch import RecordBatch
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.seen_records import SeenRecords, seen_records_path
-from tests.support.small_files import failure_with_files_of
+from tests.support.forked import failure_with_files_of
 
 
 def batch(*ids: str, text: str = "text") -> RecordBatch:

@@ -79,8 +79,8 @@ PHASE_VARIABLE = "chromadb_runbook_phase"
 OUTCOME_FACT = "chromadb_runbook_outcome"
 COLLECTION = "infrafabric.chromadb."
 NO_HOST = (
-    "Nothing was done: the inventory has no host for this playbook. Name one with -i; those of this collection work on the groups "
-    "chromadb_source and chromadb_target."
+    "Nothing was done: no host that was named has a part in this playbook. Those of this collection work on the groups chromadb_source and "
+    "chromadb_target, some on chromadb_gateway and chromadb_client, too."
 )
 MODULE_PHASES = ("snapshot", "migrate", "validate", "rollback")
 

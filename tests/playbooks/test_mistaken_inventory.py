@@ -10,8 +10,10 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.chroma_server import free_port
-from tests.support.run_module import ansible_playbook
+from tests.support.run_module import CHECKOUT, ansible_playbook
 
 
 def write_inventory(directory: Path, source_url: str, target_url: str, **more: str) -> str:
@@ -48,9 +50,17 @@ def test_inventory_that_is_not_there_is_a_failure(tmp_path: Path) -> None:
     assert "misspelled.yml" in done.stderr, done.stderr
 
 
-def test_inventory_without_the_groups_is_pointed_out() -> None:
-    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", "somebody,")
-    assert "Nothing was done: the inventory has no host for this playbook." in " ".join(done.stderr.split()), done.stdout + done.stderr
+@pytest.mark.parametrize("playbook", sorted({path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")} - {"demo"}))
+def test_inventory_without_the_groups_is_a_failure(playbook: str) -> None:
+    """Ansible itself calls it a success, and a misspelled group would mean no snapshot every night."""
+    done = ansible_playbook(f"infrafabric.chromadb.{playbook}", "-i", "somebody,")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Nothing was done: the inventory has no host for this playbook, which works on chromadb_" in " ".join(done.stdout.split())
+
+
+def test_limit_without_a_host_of_the_playbook_is_pointed_out() -> None:
+    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", "somebody,", "--limit", "somebody")
+    assert "Nothing was done: no host that was named has a part in this playbook." in " ".join(done.stderr.split()), done.stdout + done.stderr
 
 
 def test_misspelled_variable_is_pointed_out(tmp_path: Path) -> None:

@@ -95,6 +95,20 @@ def test_nor_one_in_the_address_of_a_gateway(tmp_path: Path) -> None:
         assert "gateway_source_url and gateway_target_url" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [
+        ("migrate", ["migrate_source", "migrate_target"]), ("monitor", ["monitor_server"]), ("preflight", ["preflight_source", "preflight_target"]),
+        ("rollback", ["rollback_server"]), ("snapshot", ["snapshot_server"]), ("validate", ["validate_source", "validate_target"]),
+    ],
+)  # fmt: skip
+def test_nor_one_in_a_server_that_a_role_is_given(name: str, sides: list[str], tmp_path: Path) -> None:
+    kept = {f"chromadb_{kind}_dir": str(tmp_path / kind) for kind in ("snapshot", "report")}
+    (tmp_path / "snapshot").mkdir(mode=0o700)
+    hosts = {f"new_{number}": {**{side: {"url": url, "retries": 0} for side in sides}, **kept} for number, url in enumerate(URLS[::7])}
+    assert role(tmp_path, name, "main", hosts).count("failed=1") == len(hosts)
+
+
 def role(directory: Path, name: str, tasks: str, hosts: dict[str, dict[str, Any]], *arguments: str) -> str:
     """What these tasks of a role said at -vvvv, which holds no password."""
     book, inventory = directory / "play.yml", directory / "inventory.json"

@@ -110,29 +110,34 @@ class LiveCollection:
         return self.server.count(self.stored.id)
 
     def id_pages(self) -> Iterator[list[str]]:
-        """Every id, asked for now. Each page begins with the last id of the one before: where it does not, rows moved
-        and the listing begins again. So it does where fewer ids come than the server counts: IntegrityError when that stays so."""
-        fewest, listed = self.count(), None
+        """Every id, asked for now. Each page begins with the last id of the one before: where it does not, rows moved and the
+        listing begins again. So it does where fewer ids come than the server counts before and after: IntegrityError when the
+        same ids come each time, and DriftError when clients keep them moving."""
+        short: set[int | None] = set()
+        shortage = ""
         for _attempt in range(LISTING_ATTEMPTS):
-            pages = self._try_to_list(fewest)
+            counted = self.count()
+            pages = self._try_to_list(counted)
             if pages is None:
+                short.add(None)
                 continue
             listed = sum(map(len, pages))
-            if listed < fewest:
-                # Clients may have deleted some meanwhile.
-                fewest = min(fewest, self.count())
-            if listed >= fewest:
+            # Clients may have deleted some meanwhile.
+            if listed >= counted or listed >= (counted := min(counted, self.count())):
                 yield from pages
                 return
-        if listed is not None:
+            short.add(hash(tuple(hash(tuple(page)) for page in pages)))
+            shortage = f"lists {listed} ids of collection {self.name!r}, and counts {counted} records"
+        if len(short) == 1 and shortage:
             raise IntegrityError(
-                f"{self.server.endpoint.url} lists {listed} ids of collection {self.name!r}, and counts {fewest} records: some would be left out. "
-                "See whether something before the server shortens its answers, and freeze the writers of the collection if it has many.",
+                f"{self.server.endpoint.url} {shortage}: some would be left out. See whether something before the server shortens its answers.",
                 collection=self.name,
             )
         raise DriftError(
-            f"The ids of collection {self.name!r} on {self.server.endpoint.url} moved during {LISTING_ATTEMPTS} listings; "
-            "freeze its writers and try again."
+            f"The ids of collection {self.name!r} on {self.server.endpoint.url} moved during {LISTING_ATTEMPTS} listings"
+            + (f", and it {shortage}" if shortage else "")
+            + "; freeze its writers and try again.",
+            collection=self.name,
         )
 
     def _try_to_list(self, counted: int) -> list[list[str]] | None:

@@ -85,7 +85,8 @@ options:
   require_consistent:
     description:
       - Whether to fail, with RV(failure_class=drift), when records still change while they are read.
-      - Otherwise the manifest calls such a snapshot fuzzy and names the ids.
+        Everything is read a second time for that, after all was read once, so that what it holds was all there at one moment.
+      - Otherwise a snapshot is called fuzzy, with the ids, when records came or went; an update of a record that stays leaves no trace in the ids.
     type: bool
     default: false
   verify:
@@ -231,7 +232,7 @@ snapshot:
       returned: success
       contains:
         state:
-          description: V(consistent) or V(fuzzy).
+          description: V(consistent), or V(fuzzy) when records came or went while they were read.
           type: str
           returned: success
           sample: consistent

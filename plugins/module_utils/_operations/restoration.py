@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,6 +19,7 @@ from .._journal import Journal
 from .._progress import Progress
 from .._records.collection_changes import create, fixed_differences, mend, remove
 from .._records.compare import ComparedBatch, Counterpart, Difference
+from .._records.digest import FieldSum
 from .._records.held_values import canonical_metadata, problems
 from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
@@ -28,6 +29,7 @@ from .._records.record_batch import RecordBatch
 from .._records.spec_translation import spec_differences
 from .._server.capabilities import Capabilities
 from .._server.server import Server, StoredCollection
+from .saved_state import SavedState
 
 BATCH_SIZE = 1000
 # Up to this part of its records, a damaged collection is mended by asking the archive for single records.
@@ -64,6 +66,7 @@ class Restoration:
         self._journal = os.path.join(journal_directory, "rollback_journal.jsonl")
         self._ids = IdSets()
         self._counterpart: Counterpart | None = None
+        self._fields = FieldSum()
         self._replace = False
         self._kept: list[ComparedBatch] | None = []
         self._kept_bytes = 0
@@ -116,7 +119,7 @@ class Restoration:
                     collection=self.name,
                 )
         self._counterpart = Counterpart(live, self.records.spec.space)
-        for compared in map_ahead(self._counterpart.compare, read_ahead(self._held(self.records.batches()))):
+        for compared in map_ahead(self._counterpart.compare, read_ahead(self._summed(self._held(self.records.batches())))):
             self.difference.count(compared)
             self._remember(compared.different())
             progress.advance(len(compared.status))
@@ -136,43 +139,59 @@ class Restoration:
             if self._kept_bytes > KEPT_BYTES:
                 self._kept = None
 
+    def _summed(self, batches: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
+        for batch in batches:
+            self._fields.add(batch)
+            yield batch
+
     def _held(self, batches: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
         for batch in batches:
             yield held_batch(self.name, batch, self.server.capabilities)
 
-    def apply(self) -> None:
-        """Write the difference and prove it: each written record is read back, each other one was compared, and the ids are listed again."""
+    def apply(self, saved: SavedState | None) -> None:
+        """Write the difference and prove each batch by reading it back. With `saved`, nothing goes that is not in there as it stands."""
         if self._replace or (self.missing and self._built is not None):
-            self._swap()
+            self._swap(saved)
         else:
-            self._write_in_place()
-        for leftover in (self._built, self._left):
-            if leftover is not None:
-                remove(self.server, leftover)
+            self._write_in_place(saved)
+        if self._built is not None:
+            remove(self.server, self._built)
+        if self._left is not None:
+            if saved is not None:
+                # One that this run put aside has had its own name when it was saved, and clients that know its id can write to it still.
+                own = self._stored is not None and self._left.id == self._stored.id
+                saved.require_all(LiveCollection(self.server, self._left), self.name if own else self._left.name)
+            remove(self.server, self._left)
 
-    def _write_in_place(self) -> None:
+    def _write_in_place(self, saved: SavedState | None) -> None:
         if self._stored is None:
             stored = create(self.server, self.records.spec)
         elif self.spec_differences:
             stored = mend(self.server, self._stored, self.records.spec, self.spec_differences)
         else:
             stored = self._stored
-        self._reconcile(LiveCollection(self.server, stored), fresh=self._stored is None)
+        self._reconcile(LiveCollection(self.server, stored), fresh=self._stored is None, saved=saved)
 
-    def _reconcile(self, live: LiveCollection, fresh: bool) -> None:
+    def _reconcile(self, live: LiveCollection, fresh: bool, saved: SavedState | None = None) -> None:
         with ExitStack() as stack:
-            reconciler = Reconciler(live, self.records.spec.space, BATCH_SIZE, stack.enter_context(Journal(self._journal)))
-            stack.enter_context(reconciler)
             counterpart = self._compared
             if fresh:
                 counterpart = Counterpart(live, self.records.spec.space)
                 stack.callback(counterpart.close)
+
+            def require_saved(ids: Sequence[str]) -> None:
+                if saved is not None and not fresh:
+                    saved.require(live, ids, self.name)
+
+            journal = stack.enter_context(Journal(self._journal))
+            reconciler = Reconciler(live, self.records.spec.space, BATCH_SIZE, journal, before_write=require_saved)
+            stack.enter_context(reconciler)
             for compared in self._to_write(counterpart, fresh):
                 reconciler.apply(compared)
             reconciler.finish()
-            reconciler.delete(counterpart.surplus())
+            surplus = counterpart.surplus()
+            reconciler.delete(surplus if saved is None or fresh else saved.required(live, surplus, self.name))
             self.written = reconciler.written
-        self._require_same_ids(live)
 
     def _to_write(self, counterpart: Counterpart, fresh: bool) -> Iterator[ComparedBatch]:
         """What was found to differ, without reading it again where it was little enough to be kept."""
@@ -204,7 +223,36 @@ class Restoration:
                     ids=ids,
                 )
 
-    def _swap(self) -> None:
+    def prove(self) -> None:
+        """Afterwards, once more: DriftError unless ids, documents, uris and metadata are the snapshot's. Each vector was compared or read back before."""
+        stored = self.server.find_collection(self.name)
+        if stored is None:
+            return  # which is found when the collections are listed
+        live = LiveCollection(self.server, stored)
+        found = FieldSum()
+        for batch in live.batches_without_vectors():
+            found.add(batch)
+        if found == self._fields:
+            return
+        counterpart = Counterpart(live, self.records.spec.space)
+        difference = Difference()
+        try:
+            for batch in self._held(self.records.batches()):
+                difference.count(counterpart.compare(batch))
+            for page in counterpart.surplus():
+                difference.count_deleted(page)
+        finally:
+            counterpart.close()
+        ids = difference.changed_ids + difference.added_ids + difference.deleted_ids
+        if ids:
+            raise DriftError(
+                f"Record {ids[0]!r} of collection {self.name!r} is not the snapshot's after the rollback: somebody else writes there, or the server did not do "
+                "what it answered. Freeze the writers and run the same task again.",
+                collection=self.name,
+                ids=ids,
+            )
+
+    def _swap(self, saved: SavedState | None) -> None:
         built = self._built
         wanted = self.records.spec.renamed(self._beside)
         if built is not None and spec_differences(wanted, LiveCollection(self.server, built).spec, self.server.capabilities):
@@ -214,9 +262,12 @@ class Restoration:
         if built is None:
             built = create(self.server, wanted)
         self._reconcile(LiveCollection(self.server, built), fresh=True)
+        self._require_same_ids(LiveCollection(self.server, built))
         if self._stored is not None:
             if self._left is not None:
                 # An earlier run had exchanged the two and no time to remove the old one; its name is needed again.
+                if saved is not None:
+                    saved.require_all(LiveCollection(self.server, self._left), self._left.name)
                 remove(self.server, self._left)
             self.server.modify_collection(self._stored.id, name=self._aside)
         self.server.modify_collection(built.id, name=self.name)

@@ -26,6 +26,7 @@ from .._errors import DriftError, IntegrityError, UsageError
 from .._lock import server_lock, store_lock
 from .._records.collection_changes import remove
 from .._records.compare import Difference
+from .._records.live import LiveCollection
 from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .differences import record_diff
@@ -35,6 +36,7 @@ from .outcome import Context, Outcome
 from .planning import select_collections
 from .restoration import Restoration
 from .rollback_files import holds_files, rollback_files, wanted_method
+from .saved_state import SavedState
 from .snapshot import write_snapshot
 
 PATIENCE_SECONDS = 60.0
@@ -127,7 +129,8 @@ def rollback(
             with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told) as entry:
                 entry.collections_affected = run.affected
                 if safety_snapshot or guard:
-                    entry.details["safety_snapshot_id"] = run.save(identity)
+                    entry.details["safety_snapshot_id"] = saved = run.save(identity)
+                    run.saved = SavedState(stack.enter_context(open_snapshot(store, saved)))
                 server.http.patience = PATIENCE_SECONDS
                 run.apply()
                 entry.rollback_success = True
@@ -172,6 +175,7 @@ class _Rollback:
         self.restorations: list[Restoration] = []
         self.extras: list[_Extra] = []
         self.safety_snapshot_id: str | None = None
+        self.saved: SavedState | None = None
         self.warnings: list[str] = []
         self._asked = strategy
 
@@ -259,10 +263,14 @@ class _Rollback:
         with self.context.progress.phase("restore") as phase:
             for restoration in self.restorations:
                 if restoration.changed:
-                    restoration.apply()
+                    restoration.apply(self.saved)
                     phase.records += restoration.written
             for extra in self.extras:
+                if self.saved is not None:
+                    self.saved.require_all(LiveCollection(self.server, extra.stored), extra.stored.name)
                 extra.difference.deleted = remove(self.server, extra.stored)
+            for restoration in self.restorations:
+                restoration.prove()
             self._require_collections()
 
     def _require_collections(self) -> None:

@@ -171,8 +171,9 @@ def write_snapshot(
         below = None if base is None else stack.enter_context(open_snapshot(store, base.snapshot_id))
         writer = stack.enter_context(ArchiveWriter(store, snapshot_id, base=base))
         entry.collections_affected = [collection.name for collection in chosen]
-        for collection in chosen:
-            taken = _copy(collection, writer, below, context)
+        copies = [(collection, _copy(collection, writer, below, context)) for collection in chosen]
+        for collection, taken in copies:
+            # Only when all was read once: what is the same both times was all there at one moment, the one between the two.
             if require_consistent:
                 taken.moved.extend(_second_reading(collection, taken, context))
             if taken.moved:

@@ -72,3 +72,24 @@ class CollectionDigest:
             for (digest,) in self._database.execute("SELECT digest FROM digests ORDER BY digest"):
                 total.update(digest)
         return total.hexdigest()
+
+
+class FieldSum:
+    """A sum over hashes of id, document, uri and metadata, the same for the same records in any order. Vectors do not count.
+
+    It needs no room and is quick, and holds within one process only: Python's hashes differ from one to the next.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FieldSum) and self._sum == other._sum
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def add(self, batch: RecordBatch) -> None:
+        for record_id, document, uri, metadata in zip(batch.ids, batch.documents, batch.uris, batch.metadatas):
+            # repr keeps types apart: 1, 1.0, True and "1". With a uri, no metadata may read back as {}.
+            held = None if metadata is None or (uri is not None and not metadata) else tuple(sorted((key, repr(value)) for key, value in metadata.items()))
+            self._sum = (self._sum + hash((record_id, document, uri, held))) & 0xFFFFFFFFFFFFFFFF

@@ -47,6 +47,7 @@ class Reconciler:
 
     The read-back of a batch runs while the next one is written; `finish` waits for the last. `on_verified` is told how many
     records were written and proved. The journal names the records that are away between their deletion and their addition.
+    `before_write` is told the ids of each batch, and may refuse.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Reconciler:
         batch_size: int,
         journal: Journal | None,
         on_verified: Callable[[int], None] = lambda records: None,
+        before_write: Callable[[Sequence[str]], None] = lambda ids: None,
     ) -> None:
         self.difference = Difference()
         self.written = 0
@@ -64,6 +66,7 @@ class Reconciler:
         self._batch_size = min(batch_size, target.server.capabilities.max_batch)
         self._journal = journal
         self._on_verified = on_verified
+        self._before_write = before_write
         self._waiting: list[_Work] = []
         self._waiting_records = 0
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-back")
@@ -98,6 +101,7 @@ class Reconciler:
             return
         work = _joined(self._waiting)
         self._waiting, self._waiting_records = [], 0
+        self._before_write(work.records.ids)
         self._write(work)
         self._settle()
         self._proof = (work, self._reader.submit(self._prove, work.records))

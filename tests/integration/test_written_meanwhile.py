@@ -1,0 +1,126 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Clients that write while a rollback or a snapshot is at work: what they were told is kept is kept, and nothing false is called verified."""
+
+from __future__ import annotations
+
+import json
+from typing import Callable
+
+import pytest
+
+from tests.support import trap_data
+from tests.support.case import Case
+from tests.support.counting_proxy import CountingProxy, Fault, Seen
+from tests.support.raw import RawChroma, Record
+from tests.support.run_module import run_module
+
+VECTORS = trap_data.vectors(20)
+
+
+def filled(place: RawChroma, name: str, text: str) -> str:
+    collection_id: str = place.create(name)
+    place.add(collection_id, [Record(f"r{row}", VECTORS[row], text, {"n": row}) for row in range(12)])
+    return collection_id
+
+
+def once(proxy: CountingProxy, when: Callable[[Seen], bool], act: Callable[[], None]) -> list[bool]:
+    """Acts before the first such request is passed on; the list is empty until then."""
+    done: list[bool] = []
+
+    def hook(seen: Seen) -> bool:
+        if when(seen) and not done:
+            done.append(True)
+            act()
+        return False
+
+    proxy.faults.append(Fault("status", when=hook))
+    return done
+
+
+def last_look(seen: Seen) -> bool:
+    """At what is about to be overwritten; the comparison and the safety snapshot ask for more at once."""
+    return seen.path.endswith("/get") and json.loads(seen.body).get("ids") == ["r0"]
+
+
+def first_write(seen: Seen) -> bool:
+    return bool(seen.records)
+
+
+def kept(case: Case) -> set[str | None]:
+    """Every document that the database or a snapshot of it holds."""
+    places = [case.target]
+    for snapshot in run_module("snapshot_info", {"directory": str(case.store)})["snapshots"]:
+        places.append(RawChroma(case.source.url).fresh_database("saved"))
+        run_module("rollback", {**places[-1].endpoint, "directory": str(case.store), "snapshot_id": snapshot["snapshot_id"]})
+    return {record.document for place in places for held in place.contents().values() for record in held.records.values()}
+
+
+@pytest.mark.parametrize(
+    ("written", "strategy", "when", "words"),
+    [
+        ("r0", "auto", last_look, "would be lost"),
+        ("r5", "auto", first_write, "is not the snapshot's after the rollback"),
+        ("new", "auto", first_write, "is not the snapshot's after the rollback"),
+        ("surplus", "auto", first_write, "would be lost"),
+        ("extra", "auto", first_write, "would be lost"),
+        ("r5", "swap", first_write, "would be lost"),
+        ("new", "swap", first_write, "would be lost"),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)).replace(" ", "-"),
+)
+def test_what_a_client_was_told_during_a_rollback_is_kept(
+    written: str, strategy: str, when: Callable[[Seen], bool], words: str, case: Case, target_proxy: CountingProxy
+) -> None:
+    things = filled(case.target, "things", "as it was")
+    snapshot_id = case.snapshot()["snapshot"]["snapshot_id"]
+    case.target.update(things, ids=["r0"], documents=["damaged"])
+    case.target.add(things, [Record("surplus", VECTORS[13], "came later", {})])
+    extra = filled(case.target, "extra", "came later, too")
+
+    def client() -> None:
+        if written == "new":
+            case.target.add(things, [Record("new", VECTORS[12], "acknowledged", {})])
+        elif written == "extra":
+            case.target.update(extra, ids=["r3"], documents=["acknowledged"])
+        else:
+            case.target.update(things, ids=[written], documents=["acknowledged"])
+
+    done = once(target_proxy, when, client)
+    result = case.through(target=target_proxy).rollback(snapshot_id=snapshot_id, strategy=strategy, fails=True)
+    assert done
+    assert (result["failure_class"], words in result["msg"]) == ("drift", True), result["msg"]
+    assert "acknowledged" in kept(case)
+    target_proxy.faults.clear()
+    assert case.rollback(snapshot_id=snapshot_id, strategy=strategy)["verified"]
+    assert {name: {record.document for record in held.records.values()} for name, held in case.target.contents().items()} == {"things": {"as it was"}}
+    assert "acknowledged" in kept(case)
+
+
+def test_what_moves_and_comes_back_is_no_failure(case: Case, target_proxy: CountingProxy) -> None:
+    """The last look is one at contents: a record that was written as it is meant to be is as it is meant to be."""
+    things = filled(case.target, "things", "as it was")
+    snapshot_id = case.snapshot()["snapshot"]["snapshot_id"]
+    case.target.update(things, ids=["r0"], documents=["damaged"])
+    done = once(target_proxy, first_write, lambda: case.target.update(things, ids=["r5"], documents=["as it was"]))
+    assert case.through(target=target_proxy).rollback(snapshot_id=snapshot_id)["verified"]
+    assert done
+
+
+def test_a_consistent_snapshot_is_of_one_moment_across_collections(case: Case, target_proxy: CountingProxy) -> None:
+    first, second = filled(case.target, "first", "old"), filled(case.target, "second", "old")
+
+    def client() -> None:
+        for collection_id in (first, second):
+            case.target.update(collection_id, ids=["r0"], documents=["new"])
+
+    def reads_the_second(seen: Seen) -> bool:
+        return second in seen.path and seen.path.endswith("/get") and b"embeddings" in seen.body
+
+    done = once(target_proxy, reads_the_second, client)
+    result = case.through(target=target_proxy).snapshot(require_consistent=True, fails=True)
+    assert done
+    assert (result["failure_class"], sorted(result["changed_ids"])) == ("drift", ["first"])
+    assert case.snapshot(require_consistent=True)["snapshot"]["consistency"]["state"] == "consistent"

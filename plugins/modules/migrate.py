@@ -358,6 +358,14 @@ compared:
       type: str
       returned: success
       sample: the server was restarted since the earlier look
+sources:
+  description: The collections of the source that were to be brought over, by name.
+  type: list
+  elements: str
+  returned: success
+  sample:
+    - openwebui_core
+    - openwebui_docs
 resumed:
   description: Whether an earlier run had been interrupted, and this one continued it.
   type: bool

@@ -118,6 +118,7 @@ class _Migration:
         self, plan: MigrationPlan, server: Server, settings: Settings, checkpoint: CheckpointFile, context: Context, seen: SeenRecords | None
     ) -> None:
         self.plan = plan
+        self.sources = sorted(source.name for source in plan.sources)
         self.server = server
         self.settings = settings
         self.checkpoint = checkpoint
@@ -368,6 +369,7 @@ class _Migration:
                 "unchanged": sum(difference.unchanged for difference in differences),
                 "deleted": sum(difference.deleted for difference in differences),
             },
+            "sources": self.sources,
             "collections": [target.result() for target in targets],
             "invalid_sample": [as_dict(fault) for fault in self.quarantine.sample],
             "invalid_reasons": self.quarantine.reasons,

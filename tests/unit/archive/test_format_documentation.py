@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import fastjsonschema
@@ -62,14 +63,14 @@ def test_the_schema_refuses(write, field, value):
 
 def example(heading):
     """The Python block under a heading of the page."""
-    text = (DOCS / "snapshot_format.md").read_text("utf-8")
-    section = text[text.index(heading) :]
-    return re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
+    text = (DOCS / "docsite" / "rst" / "snapshot_format.rst").read_text("utf-8")
+    section = text[re.search("^%s$" % heading, text, re.MULTILINE).end() :]
+    return textwrap.dedent(re.search(r"code-block:: python\n\n((?:   .*\n|\n)+)", section).group(1))
 
 
 def run_reader(tmp_path, *arguments):
     program = tmp_path / "reader.py"
-    program.write_text(example("## A reader"), "utf-8")
+    program.write_text(example("A reader"), "utf-8")
     done = subprocess.run([sys.executable, str(program), *arguments], check=True, capture_output=True, text=True)
     return {record["id"]: record for record in map(json.loads, done.stdout.splitlines())}
 
@@ -101,5 +102,5 @@ def test_the_example_for_one_entry_works(store, write):
     manifest = write({"c": [make_records(3)]})
     for entry in manifest.values["entries"]:
         names = {"archive": store.archive_path(manifest.snapshot_id), "entry": entry}
-        exec("import hashlib, zlib\n" + example("### Reading one entry alone"), names)
+        exec("import hashlib, zlib\n" + example("Reading one entry alone"), names)
         assert len(names["content"]) == entry["size"]

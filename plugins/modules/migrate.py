@@ -4,6 +4,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+# Long, because ansible-doc reads options, examples and results from a module's own file; the code is at its end.
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import FAILURE_CLASSES
+from tests.support.authority import Authority
 from tests.support.case import Case
 from tests.support.chroma_server import ChromaServer, free_port
 from tests.support.counting_proxy import CountingProxy, Fault, every_write
 from tests.support.raw import RawChroma, Record
 from tests.support.run_module import CHECKOUT, Apart, run_module
-from tests.support.tls_proxy import Authority, TlsProxy
 
 TABLE = CHECKOUT / "docs" / "failures.md"
 GUIDE = CHECKOUT / "docs" / "docsite" / "rst" / "guide_troubleshooting.rst"
@@ -130,8 +130,7 @@ def refused_credentials(place: Place) -> dict[str, Any]:
 
 
 def private_certificate(place: Place) -> dict[str, Any]:
-    certificate, key = Authority(place.directory / "authority").certify("server", "IP:127.0.0.1")
-    with TlsProxy(place.case.target.url, certificate, key) as proxy:
+    with CountingProxy(place.case.target.url, Authority(place.directory / "authority").server()) as proxy:
         return info(place, url=proxy.url)
 
 

@@ -6,72 +6,20 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.authority import DAY, NOW, Authority
 from tests.support.chroma_server import ChromaServer
 from tests.support.counting_proxy import CountingProxy, Fault, every_request
 from tests.support.raw import RawChroma
 from tests.support.run_module import run_module
 
 TOKEN = "token-that-must-not-travel"
-NOW = datetime.datetime.now(datetime.timezone.utc)
-DAY = datetime.timedelta(days=1)
-
-
-class Authority:
-    """Signs certificates, in a directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
-        self.certificate = self._sign(self.name, self.key, [x509.DNSName("tests")], NOW - DAY, NOW + DAY, authority=True)
-        self.path = directory / "ca.pem"
-        self.path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-
-    def server(self, label: str, names: list[x509.GeneralName], begin: datetime.datetime, end: datetime.datetime, own: bool = False) -> ssl.SSLContext:
-        """A server's TLS; `own`: the certificate is signed by itself."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, label)])
-        certificate = self._sign(subject, key, names, begin, end, own=own)
-        path = self.directory / (label + ".pem")
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
-
-    def _sign(self, subject: x509.Name, key: Any, names: Any, begin: Any, end: Any, authority: bool = False, own: bool = False) -> x509.Certificate:
-        signer: Any | None = key if own or authority else self.key
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject if own else self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(begin)
-            .not_valid_after(end)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        )
-        assert signer is not None
-        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        return builder.sign(signer, hashes.SHA256())
-
-
-LOOPBACK: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
@@ -82,10 +30,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def doors(authority: Authority, target_server: ChromaServer) -> Iterator[dict[str, CountingProxy]]:
     """One real server behind four certificates."""
     contexts = {
-        "good": authority.server("good", LOOPBACK, NOW - DAY, NOW + DAY),
-        "self-signed": authority.server("self-signed", LOOPBACK, NOW - DAY, NOW + DAY, own=True),
-        "wrong host": authority.server("wrong-host", [x509.DNSName("chroma.example.com")], NOW - DAY, NOW + DAY),
-        "expired": authority.server("expired", LOOPBACK, NOW - 9 * DAY, NOW - 2 * DAY),
+        "good": authority.server("good"),
+        "self-signed": authority.server("self-signed", own=True),
+        "wrong host": authority.server("wrong-host", names=[x509.DNSName("chroma.example.com")]),
+        "expired": authority.server("expired", begin=NOW - 9 * DAY, end=NOW - 2 * DAY),
     }
     proxies = {name: CountingProxy(target_server.url, context) for name, context in contexts.items()}
     yield proxies

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from cryptography import x509
 
 from tests.support import trap_data
+from tests.support.authority import Authority
 from tests.support.case import ANY_SPEED
 from tests.support.chroma_server import ChromaServer
+from tests.support.counting_proxy import CountingProxy
 from tests.support.equality import differences
 from tests.support.raw import RawChroma, Record
 from tests.support.run_module import run_module
 from tests.support.server_versions import CURRENT, environment
-from tests.support.tls_proxy import Authority, TlsProxy
 from tests.support.trap_data import CollectionData
 
 # No colon: 0.4.24 splits name and password at every one.
@@ -154,12 +156,11 @@ def test_headers_of_the_users_own(plain: ChromaServer, tmp_path: Path) -> None:
 @pytest.mark.parametrize("release", ["0.3.29", "0.4.24", "0.5.23", CURRENT])
 def test_tls_with_a_private_authority(release: str, plain: ChromaServer, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
-    certificate, key = authority.certify("server", "IP:127.0.0.1")
     target = RawChroma(plain.url).fresh_database("tls")
-    with ChromaServer(release) as server, TlsProxy(server.url, certificate, key) as tls, TlsProxy(plain.url, certificate, key) as before_target:
+    with ChromaServer(release) as server, CountingProxy(server.url, authority.server()) as tls, CountingProxy(plain.url, authority.server()) as before_target:
         source = RawChroma(server.url)
         fill(source)
-        trusting = {"ca_path": str(authority.certificate)}
+        trusting = {"ca_path": str(authority.path)}
         options = {"target": {**target.endpoint, "url": before_target.url, **trusting}, "state_directory": str(tmp_path)}
         for endpoint in ({"url": tls.url}, {"url": tls.url.replace("127.0.0.1", "localhost"), **trusting}):
             assert run_module("migrate", {**options, "source": endpoint}, fails=True)["failure_class"] == "tls"
@@ -170,12 +171,11 @@ def test_tls_with_a_private_authority(release: str, plain: ChromaServer, tmp_pat
 
 def test_a_client_certificate_where_it_is_demanded(plain: ChromaServer, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
-    certificate, key = authority.certify("server", "IP:127.0.0.1")
-    own, own_key = authority.certify("client", "DNS:client")
-    with TlsProxy(plain.url, certificate, key, client_authority=authority.certificate) as tls:
-        endpoint = {"url": tls.url, "ca_path": str(authority.certificate)}
+    own = str(authority.certify("client", [x509.DNSName("client")]))
+    with CountingProxy(plain.url, authority.server(demand_a_certificate=True)) as tls:
+        endpoint = {"url": tls.url, "ca_path": str(authority.path)}
         assert run_module("server_info", {**endpoint, "retries": 0}, fails=True)["failure_class"] in ("tls", "unreachable")
-        assert run_module("server_info", {**endpoint, "client_cert": str(own), "client_key": str(own_key)})["server"]["api"] == "v2"
+        assert run_module("server_info", {**endpoint, "client_cert": own, "client_key": own})["server"]["api"] == "v2"
 
 
 @pytest.mark.parametrize("release", ["0.4.24", "0.5.23", "0.6.3", "1.0.21"])

@@ -83,7 +83,7 @@ Exit codes
   2  the command or an option is wrong       7  a directory is missing, full, or must not be written
   3  a server or a host does not answer      8  another operation is at work, or the server is held read-only
   4  a snapshot or the audit log is damaged  9  the data moved, or what clients wrote would be lost
-Several hosts that failed for different reasons: 1.
+Several hosts that failed for different reasons: 1. Interrupted: 130.
 HELP
 }
 

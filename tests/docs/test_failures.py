@@ -310,6 +310,16 @@ def exit_code(failure_class: str) -> str:
     return done.stdout.strip()
 
 
+def all_exit_codes() -> dict[str, str]:
+    """Every code of bin/chromadb-rollback.sh and its meaning, as its help has them in two columns."""
+    text = subprocess.run([str(COMMAND), "help"], capture_output=True, text=True, check=True).stdout.split("Exit codes\n")[1]
+    table, last = text.rstrip().rsplit("\n", 1)
+    codes = dict(re.findall(r"(?:^|  )(\d)  (\S+(?: \S+)*)", table, re.MULTILINE))
+    several, interrupted = re.fullmatch(r"(Several hosts .*): 1\. (Interrupted): 130\.", last).groups()  # type: ignore[union-attr]
+    codes["1"] += "; or s" + several[1:]
+    return {**dict(sorted(codes.items())), "130": "i" + interrupted[1:]}
+
+
 def markdown() -> str:
     lines = [
         "# Failures",
@@ -323,6 +333,8 @@ def markdown() -> str:
         "|---|---|---|---|",
     ]
     lines += ["| [`%s`](#%s) | %s | %s | %s |" % (name, name, exit_code(name), *MEANING[name]) for name in sorted(FAILURE_CLASSES)]
+    lines += ["", "All codes of the command:", "", "| exit code | when |", "|---|---|"]
+    lines += ["| %s | %s |" % (code, when) for code, when in all_exit_codes().items()]
     for name in sorted(FAILURE_CLASSES):
         lines += ["", "## `%s`" % name, "", "| when | the message |", "|---|---|"]
         lines += ["| %s | %s |" % (s.words, SEEN[s.words][1].replace("|", "\\|")) for s in SITUATIONS if SEEN[s.words][0] == name]
@@ -337,6 +349,13 @@ def in_the_guide() -> str:
     for row in rows:
         lines += ["   %s - %s" % ("*" if number == 0 else " ", cell) for number, cell in enumerate(row)]
     return "\n".join(lines) + "\n\n"
+
+
+def test_the_command_says_in_its_help_what_it_ends_with() -> None:
+    names = dict(re.findall(r"\b(\w+)=(\d+)\b", "\n".join(line for line in COMMAND.read_text("utf-8").splitlines() if re.match("EXIT_|INTERRUPTED", line))))
+    assert names.pop("INTERRUPTED_ANSIBLE")
+    assert set(all_exit_codes()) == {"0", *names.values()}
+    assert {exit_code(name) for name in FAILURE_CLASSES} < set(all_exit_codes())
 
 
 def test_the_table_in_the_documents_is_what_was_seen(request: pytest.FixtureRequest, provoked: Callable[[Situation], None]) -> None:

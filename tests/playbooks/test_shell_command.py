@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,10 +28,11 @@ import pytest
 from tests.support.chroma_server import free_port
 from tests.support.equality import contents_differences
 from tests.support.raw import RawChroma, Record
-from tests.support.run_module import CHECKOUT, ansible_environment
+from tests.support.run_module import CHECKOUT, ansible_environment, run_module
 
 SCRIPT = CHECKOUT / "bin" / "chromadb-rollback.sh"
-OK, FAILED, USAGE, UNREACHABLE, INTEGRITY, CANCELLED, REFUSED, DISK = range(8)
+OK, FAILED, USAGE, UNREACHABLE, INTEGRITY, CANCELLED, REFUSED, DISK, LOCKED, DRIFT = range(10)
+INTERRUPTED = 130
 COLOUR = "\033["
 
 
@@ -155,6 +159,32 @@ def test_exit_codes_say_what_kind_of_failure_it_was(shell: Shell) -> None:
     assert "changed" in shell("audit-log", code=INTEGRITY)
 
 
+def test_exit_codes_when_others_are_at_work_or_have_written(shell: Shell) -> None:
+    shell("snapshot", "create")
+    with (shell.store / ".lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shell("snapshot", "create", code=LOCKED)
+        shell("rollback", "latest", "--yes", code=LOCKED)
+    run_module("audit_event", {**shell.place.endpoint, "directory": str(shell.store), "action": "cutover"})
+    damage(shell.place)
+    damaged = shell.place.contents()
+    assert "would be lost" in shell("rollback", "latest", "--yes", code=DRIFT)
+    assert contents_differences(damaged, shell.place.contents()) == []
+    shell("rollback", "latest", "--yes", "--discard-new-writes")
+
+
+def test_the_exit_code_of_an_interrupted_command(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = {**shell.env, "CHROMADB_URL": "http://127.0.0.1:%d" % silent.getsockname()[1]}
+        # A group of its own, as a terminal gives it to a command, which it interrupts as a whole.
+        process = subprocess.Popen([str(SCRIPT), "health-check"], env=env, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        silent.settimeout(120)
+        with silent.accept()[0]:
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(120) == INTERRUPTED
+
+
 @pytest.mark.parametrize("words", [
     ("nonsense",), ("snapshot", "nonsense"), ("snapshot", "info"), ("snapshot", "create", "--name", "two words"), ("snapshot", "create", "--nonsense"),
     ("rollback",), ("rollback", "latest", "--partial"), ("rollback", "latest", "--collections"), ("rollback", "latest", "--collections", 'a","b'),
@@ -231,6 +261,17 @@ def test_a_token_is_sent_and_never_seen(shell: Shell, doorkeeper: ThreadingHTTPS
     assert "t0psecret" not in shell("health-check", env=env, code=REFUSED)
     assert ("t0psecret-t0ken", False) in Doorkeeper.seen
     assert not any(shown for _token, shown in Doorkeeper.seen)
+
+
+def test_several_hosts_have_one_exit_code_if_they_failed_alike(shell: Shell, doorkeeper: ThreadingHTTPServer, tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.json"
+    ports = {"east": free_port(), "west": free_port(), "guarded": doorkeeper.server_port}
+    inventory.write_text(json.dumps({"all": {
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "chromadb_snapshot_dir": str(tmp_path / "fleet")},
+        "children": {"chromadb_target": {"hosts": {name: {"chromadb_target_url": f"http://127.0.0.1:{port}"} for name, port in ports.items()}}},
+    }}))  # fmt: skip
+    shell("health-check", "-i", str(inventory), "--limit", "east,west", code=UNREACHABLE)
+    shell("health-check", "-i", str(inventory), code=FAILED)
 
 
 def test_an_inventory_from_anywhere_through_a_link(shell: Shell, source: RawChroma, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 
 """What must hold after something died, judged without any code of the product. Each function returns violations as lines.
 
-- Only complete snapshots are visible: whatever has a manifest has an archive of exactly the bytes that it names.
+- Only complete snapshots are visible: whatever has a manifest has an archive of exactly the bytes that it names, and holds what the server held.
 - Each record is the old one or the expected one, or the journal says that it is being replaced.
 - The audit log is a chain, begins an operation before its first effect, and at the end holds how it ended.
 """
@@ -39,14 +39,19 @@ def store_violations(store: Path) -> list[str]:
     return found
 
 
+def visible(store: Path) -> list[str]:
+    """The ids of the snapshots, in the order in which they were written, whatever their clocks said."""
+    return [path.stem for path in sorted((store / "manifests").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)]
+
+
 def leftovers(store: Path) -> list[str]:
     return ["%s was left behind" % path.relative_to(store) for path in sorted(store.rglob("*.partial"))]
 
 
 def mode_violations(directory: Path) -> list[str]:
-    """Files and folders that others could read."""
+    """The directory itself, and files and folders in it, that others could read."""
     found = []
-    for path in sorted(directory.rglob("*")):
+    for path in [directory, *sorted(directory.rglob("*"))]:
         mode = path.lstat().st_mode & 0o777
         if mode & 0o077:
             found.append("%s has mode %04o" % (path.relative_to(directory), mode))
@@ -115,8 +120,8 @@ def journalled(*journals: Path) -> list[tuple[str, str]]:
     return away
 
 
-def equality_violations(expected: Mapping[str, Contents], actual: Mapping[str, Contents]) -> list[str]:
-    return contents_differences(expected, actual)[:SHOWN]
+def equality_violations(expected: Mapping[str, Contents], actual: Mapping[str, Contents], index_settings: bool = True) -> list[str]:
+    return contents_differences(expected, actual, index_settings)[:SHOWN]
 
 
 # Directories of servers

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import tarfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from tests.support import trap_data
+from tests.support import archives, trap_data
 from tests.support.chroma_server import ChromaServer, free_port
 from tests.support.raw import Contents, RawChroma, RawError, Record
 from tests.support.run_module import run_module
@@ -83,6 +84,17 @@ class Attempt:
     old: dict[str, Contents]
     expected: dict[str, Contents]
     writes_store: bool
+    # Nobody but the tasks of the scenario writes to the database, and what they sent arrived as they sent it.
+    alone: bool = field(default=True, kw_only=True)
+    harmed: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.snapshots = oracle.visible(self.store)
+        self.takes = self.module == "snapshot" or (self.module == "rollback" and self.options.get("safety_snapshot", True))
+        self.away: list[tuple[str, str]] = []
+
+    def new_snapshots(self) -> list[str]:
+        return [snapshot_id for snapshot_id in oracle.visible(self.store) if snapshot_id not in self.snapshots]
 
     def contents(self) -> dict[str, Contents]:
         """What the database holds, as soon as the server can say so: a request whose client died may still be at work."""
@@ -98,8 +110,9 @@ class Attempt:
         """What does not hold right after a death or a failure."""
         now = self.contents()
         journals = [self.store / "logs" / "rollback_journal.jsonl", *self.state.glob("*journal*.jsonl")]
-        found = oracle.record_violations(self.old, self.expected, now, oracle.journalled(*journals))
-        found += oracle.store_violations(self.store) + oracle.chain_violations(self.store)
+        self.away = oracle.journalled(*journals)
+        found = oracle.record_violations(self.old, self.expected, now, self.away)
+        found += oracle.store_violations(self.store) + oracle.chain_violations(self.store) + self.held_otherwise()
         if self.writes_store and self.module != "migrate" and oracle.equality_violations(self.old, now) and not self._begun():
             found.append("the database was changed before the audit said so")
         return found
@@ -110,11 +123,34 @@ class Attempt:
     def converged(self) -> list[str]:
         """What does not hold after the second run."""
         found = oracle.equality_violations(self.expected, self.contents())
-        found += oracle.store_violations(self.store) + oracle.chain_violations(self.store)
+        found += oracle.store_violations(self.store) + oracle.chain_violations(self.store) + self.held_otherwise() + self.untaken()
         found += oracle.mode_violations(self.store) + oracle.mode_violations(self.state)
         if self.writes_store:
             found += oracle.leftovers(self.store) + oracle.unended(self.store)
         return found
+
+    def held_otherwise(self) -> list[str]:
+        """Where a snapshot holds something else than the database did when it was taken."""
+        found: list[str] = []
+        for snapshot_id in oracle.visible(self.store):
+            try:
+                found += ["%s: %s" % (snapshot_id, line) for line in self._held_otherwise(snapshot_id)]
+            except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+                found.append("%s cannot be read: %r" % (snapshot_id, error))
+        return found
+
+    def _held_otherwise(self, snapshot_id: str) -> list[str]:
+        held = archives.contents_of(self.store, snapshot_id)
+        if snapshot_id in self.snapshots:
+            return oracle.equality_violations(self.expected, held, index_settings=False)
+        if self.alone and snapshot_id == self.new_snapshots()[0]:
+            return oracle.equality_violations(self.old, held, index_settings=False)
+        # Later ones are of what an interrupted run left, which one that harmed records cannot be compared with.
+        return [] if self.harmed else oracle.record_violations(self.old, self.expected, held, self.away)[: oracle.SHOWN]
+
+    def untaken(self) -> list[str]:
+        """A run that should have taken a snapshot, and did not."""
+        return ["no snapshot was taken"] if self.takes and self.alone and not self.new_snapshots() else []
 
 
 @dataclass
@@ -126,7 +162,7 @@ class FilesAttempt(Attempt):
     expected_tree: dict[str, str]
 
     def dead(self) -> list[str]:
-        found = oracle.store_violations(self.store) + oracle.chain_violations(self.store)
+        found = oracle.store_violations(self.store) + oracle.chain_violations(self.store) + self.held_otherwise()
         now = oracle.tree_of(self.data) if self.data.exists() else None
         if now not in (self.old_tree, self.expected_tree):
             found.append("the directory is %s" % ("gone" if now is None else "neither the old nor the wanted one"))
@@ -136,7 +172,7 @@ class FilesAttempt(Attempt):
 
     def converged(self) -> list[str]:
         found = oracle.store_violations(self.store) + oracle.chain_violations(self.store) + oracle.mode_violations(self.store)
-        found += oracle.leftovers(self.store) + oracle.unended(self.store)
+        found += oracle.leftovers(self.store) + oracle.unended(self.store) + self.held_otherwise() + self.untaken()
         if not self.data.exists() or oracle.tree_of(self.data) != self.expected_tree:
             found.append("the directory is not the wanted one")
         beside = sorted(path.name for path in self.data.parent.iterdir() if path != self.data)
@@ -146,6 +182,13 @@ class FilesAttempt(Attempt):
         if not {"initiated", "completed"} <= told:
             found.append("the audit says only %s of it" % sorted(told))
         return found
+
+    def _held_otherwise(self, snapshot_id: str) -> list[str]:
+        held = archives.tree_of_archive(self.store, snapshot_id)
+        trees = [self.expected_tree] if snapshot_id in self.snapshots else [self.old_tree]
+        if snapshot_id in self.new_snapshots()[1:]:
+            trees.append(self.expected_tree)
+        return [] if held in trees else ["it holds other files than the directory did"]
 
 
 @dataclass

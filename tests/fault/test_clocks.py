@@ -53,6 +53,7 @@ def test_clock(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> N
         made = snapshots(attempt)
         found += ["the last good snapshot was deleted" for one in good if one not in made]
         if attempt.writes_store:
+            attempt.takes = False  # what was taken in the past may be old enough to go
             pruned = forks.run("snapshot_prune", {"directory": str(attempt.store), "retention_days": 1})
             found += ["retention failed: %s" % pruned.message] if pruned.failed else attempt.converged()
             found += ["the last snapshot was deleted at the right time" for _number in range(not snapshots(attempt))]

@@ -88,6 +88,7 @@ def test_network(kind: str, name: str, scenarios: Scenarios, forks: Forks, proxi
 def judged(attempt: Attempt, run: Any, forks: Forks, harmed: bool = False) -> list[str]:
     """`harmed`: the network itself changed what was written, the id that a deletion names as well, so that until all is compared again a record may
     be neither the old nor the expected one, or another one may be gone. A run that says that it went well has compared."""
+    attempt.harmed = harmed
     found = [line for line in attempt.dead() if not (harmed and ("is neither" in line or (": id " in line and line.endswith("is gone"))))]
     if run.result is None:
         found.append("it gave no result: %s" % run.output[-300:])

@@ -10,6 +10,7 @@ and the same task again, on a good network, brings the database to what it shoul
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Callable
 import pytest
 
 from tests.support.chroma_server import ChromaServer
-from tests.support.counting_proxy import CountingProxy, Fault, Seen, every_read, every_request, every_write
+from tests.support.counting_proxy import CountingProxy, Fault, Seen, every_read, every_request, every_write, every_write_of_numbers
 from tests.support.raw import RawChroma
 
 from . import oracle
@@ -28,7 +29,9 @@ from .scenarios import GOOD, Attempt, Scenarios, fill
 
 NAMES = ("snapshot", "migrate", "catch-up", "rollback", "swap")
 EXPECTED_CLASSES = ("unreachable", "timeout", "integrity", "partial", "drift", "lock", "version")
-SKIPS = (0, 3, 7, 12, 18, 25, 31)
+# Where in a run a fault comes, in parts of its requests.
+PLACES = (0, 1 / 12, 1 / 6, 1 / 3, 1 / 2, 3 / 4, 1)
+PLACES_FOR_GOOD = (1 / 8, 3 / 4)
 
 FAULTS: dict[str, Callable[[int], Fault]] = {
     "latency": lambda skip: Fault("latency", every_request, skip, times=5, seconds=0.2),
@@ -43,7 +46,7 @@ FAULTS: dict[str, Callable[[int], Fault]] = {
     "500": lambda skip: Fault("status", every_request, skip, times=1, status=500),
     "429 for good": lambda skip: Fault("status", every_write, skip, times=None, status=429, retry_after=0),
     "502 for good": lambda skip: Fault("status", every_request, skip, times=None, status=502, retry_after=0),
-    "request corrupted": lambda skip: Fault("corrupted-request", every_write, skip),
+    "request corrupted": lambda skip: Fault("corrupted-request", every_write_of_numbers, skip),
     "answer not JSON": lambda skip: Fault("corrupted", every_request, skip),
 }
 
@@ -67,22 +70,48 @@ def through(options: dict[str, Any], proxies: dict[str, CountingProxy], impatien
 
 
 # A snapshot writes nothing to the server.
-CASES = [(kind, name) for kind in FAULTS for name in NAMES if name != "snapshot" or FAULTS[kind](0).when is not every_write]
+CASES = [(kind, name) for kind in FAULTS for name in NAMES if name != "snapshot" or FAULTS[kind](0).when not in (every_write, every_write_of_numbers)]
+
+
+@pytest.fixture(scope="module")
+def requests_of(scenarios: Scenarios, forks: Forks, proxies: dict[str, CountingProxy]) -> Callable[[str], list[list[Seen]]]:
+    """What a scenario asks each server when nothing goes wrong."""
+
+    @functools.cache
+    def found(name: str) -> list[list[Seen]]:
+        attempt = scenarios.all[name].attempt()
+        for proxy in proxies.values():
+            proxy.reset()
+        run = forks.run(attempt.module, through(attempt.options, proxies, impatient=True))
+        assert not run.failed, run.message
+        return [list(proxy.requests) for proxy in proxies.values()]
+
+    return found
+
+
+def skips(kind: str, requests: list[list[Seen]]) -> list[int]:
+    """How many of the requests that the fault could meet pass first; one at least is left for it."""
+    number = max(sum(map(FAULTS[kind](0).when, seen)) for seen in requests)
+    return sorted({int((number - 1) * place) for place in (PLACES if FAULTS[kind](0).times else PLACES_FOR_GOOD)})
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
-def test_network(kind: str, name: str, scenarios: Scenarios, forks: Forks, proxies: dict[str, CountingProxy], tally: Tally) -> None:
-    for skip in tally.chosen(SKIPS if not kind.endswith("for good") else SKIPS[1:5:3]):
+def test_network(
+    kind: str, name: str, scenarios: Scenarios, forks: Forks, proxies: dict[str, CountingProxy], requests_of: Callable[[str], list[list[Seen]]], tally: Tally
+) -> None:
+    for skip in tally.chosen(skips(kind, requests_of(name))):
         attempt = scenarios.all[name].attempt()
         options = through(attempt.options, proxies, impatient=True)
-        for proxy in proxies.values():
+        faults = [FAULTS[kind](skip) for _proxy in proxies]
+        for proxy, fault in zip(proxies.values(), faults):
             proxy.reset()
-            proxy.faults.append(FAULTS[kind](skip))
+            proxy.faults.append(fault)
         # Patience is for people; a server that is gone for good is given up at once here.
         run = forks.run(attempt.module, options, patience=1.0)
         for proxy in proxies.values():
             proxy.reset()
-        tally.point(kind, "request %d" % skip, judged(attempt, run, forks, harmed=kind == "request corrupted"))
+        found = [] if any(fault.acted for fault in faults) else ["no request met the fault"]
+        tally.point(kind, "request %d" % skip, found + judged(attempt, run, forks, harmed=kind == "request corrupted"))
 
 
 def judged(attempt: Attempt, run: Any, forks: Forks, harmed: bool = False) -> list[str]:

@@ -67,6 +67,19 @@ def every_read(seen: Seen) -> bool:
     return not seen.is_write
 
 
+def with_another_letter(body: bytes) -> bytes:
+    """The last letter or digit in the second half of the body is another one; it stays the JSON that it was."""
+    for place in range(len(body) - 1, len(body) // 2, -1):
+        if body[place : place + 1].isdigit():
+            return body[:place] + (b"7" if body[place : place + 1] != b"7" else b"3") + body[place + 1 :]
+    return body
+
+
+def every_write_of_numbers(seen: Seen) -> bool:
+    """A write in which something can be changed."""
+    return seen.is_write and with_another_letter(seen.body) != seen.body
+
+
 @dataclass
 class Fault:
     """Something that goes wrong with the requests for which `when` holds.
@@ -170,14 +183,6 @@ class CountingProxy:
             return [fault for fault in self.faults if fault.takes(seen)]
 
 
-def _with_another_letter(body: bytes) -> bytes:
-    """The last letter or digit in the second half of the body is another one; it stays the JSON that it was."""
-    for place in range(len(body) - 1, len(body) // 2, -1):
-        if body[place : place + 1].isdigit():
-            return body[:place] + (b"7" if body[place : place + 1] != b"7" else b"3") + body[place + 1 :]
-    return body
-
-
 class _ProxyServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -228,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
                 text = b'{"error":"fault"}' if fault.rewrite is None else fault.rewrite(str(self.headers).encode())
                 return self._answer(fault.status, [("Content-Type", "application/json"), *extra.items(), *fault.headers], text)
             elif fault.kind == "corrupted-request":
-                body = _with_another_letter(body)
+                body = with_another_letter(body)
         status, headers, answer = self._forward(body)
         for fault in faults:
             if fault.kind == "eaten":

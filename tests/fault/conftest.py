@@ -28,6 +28,9 @@ from .scenarios import Scenarios
 
 Item = TypeVar("Item")
 PROPERTY = "faults"
+# The scenarios of snapshot, migrate and rollback, and at how many points the whole suite kills them at least.
+KILLED = ("snapshot", "incremental", "snapshot-files", "migrate", "catch-up", "rollback", "swap", "rollback-files")
+KILLS = 500
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +46,7 @@ class Tally:
         self.seed = seed
         self.points: Counter[str] = Counter()
         self.violations: list[str] = []
+        self._violated: Counter[str] = Counter()
 
     def chosen(self, items: Sequence[Item], at_least: int = 0) -> list[Item]:
         """All of them, or as many as asked for, spread by the seed."""
@@ -53,10 +57,11 @@ class Tally:
 
     def point(self, kind: str, where: object, violations: Sequence[str]) -> None:
         self.points[kind] += 1
+        self._violated[kind] += len(violations)
         self.violations += ["%s at %s: %s" % (kind, where, line) for line in violations]
 
     def close(self) -> None:
-        self._record(PROPERTY, json.dumps({"points": self.points, "violations": len(self.violations)}))
+        self._record(PROPERTY, json.dumps({kind: [number, self._violated[kind]] for kind, number in self.points.items()}))
         assert not self.violations, "%d violations:\n%s" % (len(self.violations), "\n".join(self.violations[:20]))
         assert sum(self.points.values()) > 0, "no point was tried"
 
@@ -80,17 +85,36 @@ def scenarios(source_server: ChromaServer, target_server: ChromaServer, tmp_path
     return Scenarios(RawChroma(source_server.url), RawChroma(target_server.url), directory)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def rows_of(terminalreporter: Any) -> dict[str, list[int]]:
+    """Points and violations of each test and kind."""
     rows: dict[str, list[int]] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, "user_properties", []) if getattr(report, "when", "") == "teardown" else []:
-                if name == PROPERTY:
-                    told = json.loads(value)
-                    for kind, number in told["points"].items():
-                        row = rows.setdefault("%s: %s" % (report.nodeid.split("::")[-1].removeprefix("test_"), kind), [0, 0])
-                        row[0] += number
-                    row[1] += told["violations"]
+                for kind, numbers in json.loads(value).items() if name == PROPERTY else []:
+                    row = rows.setdefault("%s: %s" % (report.nodeid.split("::")[-1].removeprefix("test_"), kind), [0, 0])
+                    row[:] = [before + number for before, number in zip(row, numbers)]
+    return rows
+
+
+def too_few_kills(rows: dict[str, list[int]], config: pytest.Config) -> str | None:
+    """The promise of the whole suite; a run that was told to leave something out makes none."""
+    wanted = ["killed[%s-%s]: %s" % (action, name, action) for action in ("kill", "torn") for name in KILLED]
+    if config.getoption("--points") is not None or not set(wanted) <= set(rows):
+        return None
+    number = sum(rows[name][0] for name in wanted)
+    return "snapshot, migrate and rollback were killed at %d points only, not at %d" % (number, KILLS) if number < KILLS else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    terminalreporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminalreporter is not None and too_few_kills(rows_of(terminalreporter), session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = rows_of(terminalreporter)
     if not rows:
         return
     terminalreporter.section("faults, seed %d" % config.getoption("--seed"))
@@ -98,3 +122,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for name in sorted(rows):
         terminalreporter.write_line("%8d %11d  %s" % (*rows[name], name))
     terminalreporter.write_line("%8d %11d  in all" % (sum(row[0] for row in rows.values()), sum(row[1] for row in rows.values())))
+    few = too_few_kills(rows, config)
+    if few is not None:
+        terminalreporter.write_line("FAILED: %s" % few, red=True)

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import pytest
 
+from . import oracle
 from .conftest import Tally
 from .durability import durability_violations
-from .forks import Forks
+from .forks import Forks, Run
 from .injected import SEND, WRITE
-from .scenarios import FilesAttempt, Scenarios
+from .scenarios import Attempt, FilesAttempt, Scenarios
 
 NAMES = ("snapshot", "incremental", "migrate", "catch-up", "rollback", "swap", "snapshot-files", "rollback-files", "prune")
 # These steps are all tried; of writes and sends, which are alike, every third, each time from another one on.
 STRIDE = 3
+UMASK_POINTS = 12
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,6 +48,24 @@ def test_killed(name: str, action: str, scenarios: Scenarios, forks: Forks, tall
             found.append("the second run failed: %s" % again.message)
         found += attempt.converged()
         tally.point(action, point, found)
+
+
+@pytest.mark.parametrize("name", ["snapshot", "migrate", "rollback", "snapshot-files"])
+def test_killed_where_everybody_may_read(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    """With the umask 0, what the run made is its owner's alone, after its death as well."""
+    whole, found = private(scenarios.all[name].attempt(), forks, None)
+    assert not whole.failed, whole.message
+    tally.point("umask 0", "the end", found)
+    spread = whole.points[:: max(1, len(whole.points) // UMASK_POINTS)]
+    for point in tally.chosen(spread, at_least=2):
+        run, found = private(scenarios.all[name].attempt(), forks, point.number)
+        tally.point("umask 0", point, found + ([] if run.killed else ["it was not killed"]))
+
+
+def private(attempt: Attempt, forks: Forks, at: int | None) -> tuple[Run, list[str]]:
+    """A run with the umask 0, and what others may read or write after it."""
+    run = forks.run(attempt.module, attempt.options, at=at, umask=0, points=True)
+    return run, oracle.mode_violations(attempt.store) + oracle.mode_violations(attempt.state)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,7 +10,7 @@
 
 A fork may also be given a user (`uid`), a largest file (`largest_file`), or another time (`clock_shift`: so many seconds at
 each reading of the clock, the last of them at all that follow).
-`python -m tests.fault.forks` is the process: one JSON job a line in, one JSON answer a line out.
+`python -m tests.fault.forks` is the process: one JSON list of jobs a line in, to be done at once, one JSON list of answers a line out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from types import TracebackType
 from typing import Any
@@ -77,20 +77,32 @@ class Forks:
         self.start(module, options, check, **how)
         return self.wait()
 
+    def run_at_once(self, jobs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Run]:
+        """All of these (module, options) at the same time."""
+        self._send([_job(module, options) for module, options in jobs])
+        return self._received()
+
     def start(self, module: str, options: Mapping[str, Any], check: bool = False, **how: Any) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
-        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": False, "_ansible_remote_tmp": "/tmp"}
-        stdin.write(json.dumps({"module": module, "arguments": arguments, **how}) + "\n")
-        stdin.flush()
+        self._send([{**_job(module, options, check), **how}])
 
     def wait(self) -> Run:
+        return self._received()[0]
+
+    def _send(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.write(json.dumps(jobs) + "\n")
+        stdin.flush()
+
+    def _received(self) -> list[Run]:
         stdout = self._process.stdout
         assert stdout is not None
         line = stdout.readline()
         if not line:
             raise RuntimeError("the process that forks ended with %s" % self._process.wait())
-        answer = json.loads(line)
+        return [self._run_of(answer) for answer in json.loads(line)]
+
+    def _run_of(self, answer: Mapping[str, Any]) -> Run:
         lines = [text for text in answer["output"].splitlines() if text.startswith("{")]
         acted = answer["acted"]
         return Run(
@@ -113,6 +125,11 @@ class Forks:
         self.close()
 
 
+def _job(module: str, options: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
+    arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": False, "_ansible_remote_tmp": "/tmp"}
+    return {"module": module, "arguments": arguments}
+
+
 # The process itself
 
 
@@ -130,13 +147,13 @@ def main() -> None:
         codecs.lookup(encoding)
     assert ansible.module_utils.testing is not None
     for line in sys.stdin:
-        job = json.loads(line)
-        answer = _forked(loaded[job["module"]], job)
-        sys.stdout.write(json.dumps(answer) + "\n")
+        children = [_forked(loaded[job["module"]], job) for job in json.loads(line)]
+        sys.stdout.write(json.dumps([_ended(*child) for child in children]) + "\n")
         sys.stdout.flush()
 
 
-def _forked(module: Any, job: dict[str, Any]) -> dict[str, Any]:
+def _forked(module: Any, job: dict[str, Any]) -> tuple[int, int, int]:
+    """A child at work: its process, and the pipes of its output and its report."""
     reading, writing = os.pipe()
     telling, told = os.pipe()
     pid = os.fork()
@@ -150,6 +167,10 @@ def _forked(module: Any, job: dict[str, Any]) -> dict[str, Any]:
             os._exit(code)
     os.close(writing)
     os.close(told)
+    return pid, reading, telling
+
+
+def _ended(pid: int, reading: int, telling: int) -> dict[str, Any]:
     output, report = _drain(pid, reading, telling)
     status = os.waitpid(pid, 0)[1]
     answer = {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, "output": output.decode("utf-8", "replace"), "points": [], "acted": None}

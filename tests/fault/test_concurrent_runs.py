@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two runs at once on one database and one store: each ends well or is refused with `lock`, nothing is mixed, and the same tasks again converge."""
+"""Two and more runs at once on one database and one store: each ends well or is refused with `lock`, nothing is mixed, and the same tasks again converge."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from .scenarios import Attempt, Scenarios
 VERBS = ("migrate", "rollback", "snapshot", "snapshot_prune")
 # How long after the first one the second one starts: from at once to when the first has ended.
 HEAD_STARTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
+TOGETHER = 20
 NOBODY = 65534
 
 
@@ -106,6 +107,17 @@ def both(attempt: Attempt, jobs: Mapping[str, tuple[str, dict[str, Any]]], forks
         processes[name].start(verb, options, **({} if number else how))
     runs = {name: process.wait() for name, process in processes.items()}
     return judged(attempt, runs)
+
+
+@pytest.mark.parametrize("verbs", [("rollback",), ("migrate", "rollback", "snapshot")], ids="-".join)
+def test_twenty_at_once(verbs: tuple[str, ...], scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    source = scenarios.all["migrate"].attempt().options["source"]
+    attempt = scenarios.all["rollback"].attempt()
+    attempt.alone = False
+    jobs = {verb: (verb, options_of(verb, attempt, source, attempt.state)) for verb in verbs}
+    names = ["%s, number %d" % (verb, number) for number, verb in zip(range(TOGETHER), itertools.cycle(verbs))]
+    runs = dict(zip(names, forks.run_at_once([jobs[name.split(",")[0]] for name in names])))
+    tally.point("at once", "%d times" % TOGETHER, judged(attempt, runs) + again(attempt, jobs, forks))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -23,7 +23,7 @@ from .injected import FSYNC, MKDIR, RENAME, UNLINK, WRITE
 from .scenarios import Attempt, Scenarios, fill, records
 
 NAMES = ("snapshot", "migrate", "catch-up", "rollback", "swap", "prune")
-AFFECTED = {"ENOSPC": (WRITE, MKDIR, RENAME), "EIO": (WRITE, FSYNC), "EACCES": (RENAME, UNLINK, MKDIR)}
+AFFECTED = {"ENOSPC": (WRITE, MKDIR, RENAME), "EIO": (WRITE, FSYNC), "EACCES": (RENAME, UNLINK, MKDIR), "EDQUOT": (WRITE,)}
 NOBODY = 65534
 
 

@@ -25,10 +25,10 @@ from tests.support.raw import RawChroma
 from . import oracle
 from .conftest import Tally
 from .forks import Forks
-from .scenarios import GOOD, Attempt, Scenarios, fill
+from .scenarios import DAMAGED, GOOD, OTHER_SPACE, Attempt, Scenarios, fill
 
 NAMES = ("snapshot", "migrate", "catch-up", "rollback", "swap")
-EXPECTED_CLASSES = ("unreachable", "timeout", "integrity", "partial", "drift", "lock", "version")
+EXPECTED_CLASSES = ("unreachable", "timeout", "integrity", "partial", "drift", "lock", "version", "auth")
 # Where in a run a fault comes, in parts of its requests.
 PLACES = (0, 1 / 12, 1 / 6, 1 / 3, 1 / 2, 3 / 4, 1)
 PLACES_FOR_GOOD = (1 / 8, 3 / 4)
@@ -46,6 +46,8 @@ FAULTS: dict[str, Callable[[int], Fault]] = {
     "500": lambda skip: Fault("status", every_request, skip, times=1, status=500),
     "429 for good": lambda skip: Fault("status", every_write, skip, times=None, status=429, retry_after=0),
     "502 for good": lambda skip: Fault("status", every_request, skip, times=None, status=502, retry_after=0),
+    "token expired": lambda skip: Fault("status", every_request, skip, times=None, status=401),
+    "token refused": lambda skip: Fault("status", every_request, skip, times=None, status=403),
     "request corrupted": lambda skip: Fault("corrupted-request", every_write_of_numbers, skip),
     "answer not JSON": lambda skip: Fault("corrupted", every_request, skip),
 }
@@ -111,6 +113,8 @@ def test_network(
         for proxy in proxies.values():
             proxy.reset()
         found = [] if any(fault.acted for fault in faults) else ["no request met the fault"]
+        if kind.startswith("token") and run.failure_class != "auth":
+            found.append("not refused as auth: %s %s" % (run.failure_class, run.message))
         tally.point(kind, "request %d" % skip, found + judged(attempt, run, forks, harmed=kind == "request corrupted"))
 
 
@@ -180,12 +184,31 @@ def test_a_server_that_stands_still(source: RawChroma, spare_server: ChromaServe
         tally.point("server stopped", "write %d" % at, found + oracle.equality_violations(expected, place.contents()))
 
 
-def _armed(proxy: CountingProxy, at: int) -> threading.Event:
-    """Set when this many writes have arrived; the one that sets it, and those after it, wait a moment."""
+@pytest.mark.parametrize(("name", "verb", "ats"), [("rollback", "delete", (0, 1, 3)), ("swap", "put", (0, 1)), ("swap", "delete", (0, 1))])
+def test_a_server_that_is_killed_while_it_is_rolled_back(
+    name: str, verb: str, ats: tuple[int, ...], scenarios: Scenarios, spare_server: ChromaServer, forks: Forks, tally: Tally
+) -> None:
+    """SIGKILL as it deletes records and collections, and as it renames them; it is started again while the run waits for it."""
+    for at in tally.chosen(ats):
+        attempt = scenarios.all[name].attempt()
+        attempt.place = fill(RawChroma(spare_server.url).fresh_database("killed"), DAMAGED if name == "rollback" else OTHER_SPACE)
+        attempt.options = {**attempt.options, **attempt.place.endpoint}
+        with CountingProxy(spare_server.url) as proxy:
+            hit = _armed(proxy, at, verb)
+            forks.start("rollback", {**attempt.options, "url": proxy.url})
+            assert hit.wait(60)
+            spare_server.kill()
+            spare_server.start()
+            run = forks.wait()
+        tally.point("server killed", "%s %d" % (verb, at), judged(attempt, run, forks))
+
+
+def _armed(proxy: CountingProxy, at: int, verb: str | None = None) -> threading.Event:
+    """Set when this many writes (with this verb) have arrived; the one that sets it, and those after it, wait a moment."""
     hit = threading.Event()
 
     def when(seen: Seen) -> bool:
-        if seen.is_write and sum(one.is_write for one in proxy.requests) > at:
+        if seen.is_write and verb in (None, seen.verb) and sum(one.is_write and verb in (None, one.verb) for one in proxy.requests) > at:
             hit.set()
             return True
         return False

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the steps of the preflight role say when all is well, and when something is wrong with each; of the target see the file beside this one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import trap_data
+from tests.support.case import Case
+from tests.support.raw import Record
+from tests.support.run_module import ansible_playbook, run_module
+
+RECORDS = 40
+CONTACTS = [{"level": level, "name": f"Level {level}", "address": f"level{level}@example.org"} for level in (1, 2, 3, 4)]
+
+
+class Precheck:
+    """The role on this machine, for a source whose last record lacks what the schema asks for."""
+
+    def __init__(self, case: Case, directory: Path) -> None:
+        vectors = trap_data.vectors(RECORDS)
+        records = [Record("r%d" % n, vectors[n], "text", {"n": n} if n else {"other": n}) for n in range(RECORDS)]
+        case.source.add(case.source.create("docs"), records)
+        self.case, self.directory, self.store = case, directory, directory / "store"
+        self.play = directory / "play.yml"
+        self.play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [{"role": "infrafabric.chromadb.preflight"}]}]))
+        servers = {f"chromadb_{side}_{option}": value
+                   for side, place in (("source", case.source), ("target", case.target)) for option, value in place.endpoint.items()}
+        self.variables = {
+            "ansible_python_interpreter": sys.executable, **servers, "chromadb_snapshot_dir": str(self.store), "chromadb_state_dir": str(directory / "state"),
+            "chromadb_report_dir": str(directory / "reports"), "preflight_min_free_mb": 1, "chromadb_expected_counts": {"docs": RECORDS}, "chromadb_routes": [],
+            "chromadb_schema": {"fields": {"n": {"type": "integer", "required": True}}}, "chromadb_contacts": CONTACTS,
+            "chromadb_maintenance_window": {"start": "2026-01-01T00:00:00Z", "end": "2126-01-01T00:00:00Z"},
+            "chromadb_notify_webhooks": [{"url": "https://chat.example.org/hooks/secret-part"}],
+        }  # fmt: skip
+
+    def __call__(self, *steps: str, fails: bool = False, **variables: Any) -> dict[str, dict[str, str]]:
+        done = ansible_playbook(
+            "-i", "localhost,", "-c", "local", str(self.play), "-e", json.dumps({**self.variables, "preflight_steps": steps, **variables})
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        assert "secret-part" not in done.stdout + done.stderr
+        log = json.loads((self.directory / "reports/precheck_localhost.json").read_text())
+        return {verdict["step"]: verdict for verdict in log["verdicts"]}
+
+    def snapshot(self) -> str:
+        self.store.mkdir(exist_ok=True)
+        return str(run_module("snapshot", {**self.case.source.endpoint, "directory": str(self.store)})["snapshot"]["snapshot_id"])
+
+
+@pytest.fixture
+def precheck(case: Case, tmp_path: Path) -> Precheck:
+    return Precheck(case, tmp_path)
+
+
+def test_verdicts_of_a_migration_that_is_ready_but_for_one_record(precheck: Precheck) -> None:
+    snapshot = precheck.snapshot()
+    found = precheck("window", "backup", "source", "dry_run", "notifications")
+    assert {step: verdict["verdict"] for step, verdict in found.items()} == {
+        "window": "passed", "backup": "passed", "source": "passed", "dry_run": "warning", "notifications": "passed",
+    }  # fmt: skip
+    assert found["window"]["details"] == "From 2026-01-01T00:00:00Z to 2126-01-01T00:00:00Z."
+    assert found["backup"]["details"].startswith(f"{snapshot}, 0.0 hours old and read in full")
+    assert found["source"]["details"].startswith(f"{RECORDS} records in 1 collections")
+    assert found["dry_run"]["details"].startswith(f"{RECORDS - 1} of {RECORDS} records are valid")
+    assert "chromadb_corrections" in found["dry_run"]["next"]
+    assert found["notifications"]["details"] == "1 webhooks; contacts for all four levels of the escalation."
+
+
+def test_verdicts_where_everything_is_wrong(precheck: Precheck) -> None:
+    whole, damaged = precheck.snapshot(), precheck.snapshot()
+    archive = precheck.store / "snapshots" / f"{damaged}.tar.gz"
+    content = archive.read_bytes()
+    quarter = len(content) // 4
+    archive.write_bytes(content[:quarter] + bytes(byte ^ 0xFF for byte in content[quarter:-quarter]) + content[-quarter:])
+    found = precheck(
+        "backup", "source", "dry_run", "notifications", fails=True,
+        chromadb_expected_counts={"docs": RECORDS + 1},
+        chromadb_schema={"fields": {"impossible": {"type": "integer", "required": True}}},
+        chromadb_contacts=[*CONTACTS[:3], {"level": 4, "name": "On call"}, {"level": 7, "address": "nobody@example.org"}],
+        chromadb_notify_webhooks=[{"url": "https://chat.example.org/hooks/secret-part"}, {"url": "http://[fe80::1/secret-part"}, {"key": "text"}],
+    )  # fmt: skip
+    assert {step: verdict["verdict"] for step, verdict in found.items()} == dict.fromkeys(("backup", "source", "dry_run", "notifications"), "failed")
+    assert found["backup"]["details"].startswith(f"{damaged} is damaged: ")
+    assert whole not in found["backup"]["details"]
+    assert "take another" in found["backup"]["next"]
+    assert str(RECORDS + 1) in found["source"]["details"]
+    assert found["dry_run"]["details"]

@@ -94,3 +94,9 @@ def test_verdicts_where_everything_is_wrong(precheck: Precheck) -> None:
     assert "take another" in found["backup"]["next"]
     assert str(RECORDS + 1) in found["source"]["details"]
     assert found["dry_run"]["details"]
+    said = found["notifications"]["details"]
+    for words in (
+        "number 2 of chromadb_notify_webhooks has no url that can be sent to", "number 3 of chromadb_notify_webhooks has no url that can be sent to",
+        "number 4 of chromadb_contacts has no address", "number 5 of chromadb_contacts has no name", "number 5 of chromadb_contacts has no level from 1 to 4",
+    ):  # fmt: skip
+        assert words in said

@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.case import Case
 from tests.support.fake_proxmox import SECRET, VMID, FakeProxmox
 from tests.support.run_module import COLLECTIONS, ansible_playbook
+
+from .test_runbook import Runbook
 
 MODULE = "ansible_collections/community/proxmox/plugins/modules/proxmox_snap.py"
 NAMED = os.environ.get("PROXMOX_COLLECTIONS", "").split(":")
@@ -74,6 +77,40 @@ def test_a_task_that_fails_is_a_failure(proxmox: FakeProxmox, tmp_path: Path) ->
     proxmox.fails = True
     variables = {"chromadb_proxmox": proxmox.api, "chromadb_proxmox_vmid": VMID, "proxmox_guest_timeout": 2}
     play(tmp_path, "main", variables, fails=True)
+
+
+@needs_the_modules
+def test_execute_takes_a_snapshot_of_a_guest_before_it_writes_and_the_guest_can_be_brought_back(proxmox: FakeProxmox, case: Case, tmp_path: Path) -> None:
+    runbook = Runbook(case, tmp_path)
+    guest = f"{{{{ {VMID} if inventory_hostname == 'the_target' else 0 }}}}"
+    runbook.write_inventory(chromadb_proxmox=proxmox.api, chromadb_proxmox_vmid=guest, proxmox_guest_timeout=20, chromadb_schema="none", chromadb_routes=[])
+
+    def run(name: str, *arguments: str, fails: bool = False) -> str:
+        done = ansible_playbook(f"infrafabric.chromadb.{name}", "-i", str(runbook.inventory), *arguments, extra_env=PATH)
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        assert SECRET not in done.stdout
+        return " ".join(done.stdout.split())
+
+    # Where it cannot be taken, nothing is begun.
+    proxmox.fails = True
+    run("execute", fails=True)
+    runbook.target_is_as_before()
+    assert not list(tmp_path.glob("snapshot/*/snapshots/*"))
+    proxmox.fails = False
+    proxmox.snapshots.clear()
+
+    held: list[int] = []
+    proxmox.on_snapshot = lambda: held.append(len(runbook.target.names()))
+    run("execute")
+    assert held == [1], "it was taken once, of a target that held its own collection"
+    assert list(proxmox.snapshots) == ["before_migration"]
+    assert len(runbook.target.names()) > 1
+
+    assert "Name them with --limit" in run("guest_rollback", fails=True)
+    run("guest_rollback", "--limit", "the_source")
+    assert proxmox.rolled_back == []
+    run("guest_rollback", "--limit", "the_target")
+    assert proxmox.rolled_back == ["before_migration"]
 
 
 def test_a_host_that_is_no_guest_is_left_alone(tmp_path: Path) -> None:

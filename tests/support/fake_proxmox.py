@@ -15,6 +15,7 @@ import re
 import ssl
 import subprocess
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +27,13 @@ NODE, VMID = "node1", 104
 
 
 class FakeProxmox:
-    """`snapshots` by name, `rolled_back` to which names, `fails`: tasks end with an error."""
+    """`snapshots` by name, `rolled_back` to which names, `fails`: tasks end with an error; `on_snapshot` is called when one is asked for."""
 
     def __init__(self, directory: Path) -> None:
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.rolled_back: list[str] = []
         self.fails = False
+        self.on_snapshot: Callable[[], object] = lambda: None
         self._asked: dict[str, int] = {}
         certificate, key = directory / "certificate.pem", directory / "key.pem"
         subprocess.run(
@@ -70,6 +72,7 @@ class FakeProxmox:
         if (method, path) == ("GET", snapshots):
             return [*self.snapshots.values(), {"name": "current", "running": 1}]
         if (method, path) == ("POST", snapshots):
+            self.on_snapshot()
             self.snapshots[form["snapname"]] = {"name": form["snapname"], "snaptime": 1, "description": form.get("description", "")}
             return self._begin("qmsnapshot")
         one = re.fullmatch(rf"{snapshots}/([^/]+)(/rollback)?", path)

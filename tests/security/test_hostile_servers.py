@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from typing import Any, Callable
 
 import pytest
@@ -18,6 +17,7 @@ from tests.support.case import Case
 from tests.support.counting_proxy import CountingProxy, Fault, Seen
 from tests.support.equality import contents_differences
 from tests.support.raw import Record
+from tests.support.run_module import run_module
 from tests.support.trap_data import CollectionData
 
 RECORDS = [Record("r%02d" % n, row, "text %d" % n, {"n": n}) for n, row in enumerate(trap_data.vectors(12))]
@@ -84,22 +84,45 @@ NONSENSE: dict[str, tuple[Callable[[Seen], bool], Callable[[bytes], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("module", ["snapshot", "migrate"])
+# Who reads, and the side that answers with nonsense.
+READERS = [
+    ("snapshot", "target"), ("migrate", "source"), ("migrate", "target"), ("rollback", "target"), ("validate", "source"), ("validate", "target"),
+    ("server_info", "target"), ("monitor_info", "target"),
+]  # fmt: skip
+WATCH = {"duration": 0.2, "interval": 0.1, "searches": 2}
+
+
+@pytest.mark.parametrize(("module", "side"), READERS, ids=["%s-%s" % reader for reader in READERS])
 @pytest.mark.parametrize("name", list(NONSENSE))
-def test_nonsense(name: str, module: str, case: Case, source_proxy: CountingProxy, target_proxy: CountingProxy) -> None:
+def test_nonsense(name: str, module: str, side: str, case: Case, source_proxy: CountingProxy, target_proxy: CountingProxy) -> None:
     for place in (case.source, case.target):
         trap_data.write(place, CollectionData("things", RECORDS))
+    if module == "rollback":
+        case.snapshot()
+    if module in ("rollback", "migrate"):
+        case.target.delete(case.target.collection("things")["id"], ["r00"])
+    manifests, before = manifests_of(case), case.target.contents()
     when, rewrite = NONSENSE[name]
-    proxy = source_proxy if module == "migrate" else target_proxy
+    proxy = source_proxy if side == "source" else target_proxy
     proxy.faults.append(Fault("rewritten", when, times=None, rewrite=rewrite))
-    before = case.target.contents()
     case.through(source_proxy, target_proxy)
-    result = case.migrate(fails=True) if module == "migrate" else case.snapshot(fails=True)
+    if module == "server_info":
+        result = run_module(module, {**case.target_endpoint, "gather": ["health", "collections", "traps"]}, fails=True)
+    elif module == "monitor_info":
+        result = run_module(module, {**case.target_endpoint, **WATCH}, fails=True)
+    else:
+        result = getattr(case, module)(fails=True, **({"snapshot_id": "latest"} if module == "rollback" else {}))
+    assert proxy.faults[0].acted > 0
     assert result["failure_class"] in ("integrity", "drift"), result["msg"]
     assert "unexpectedly" not in result["msg"], result["msg"]
     assert proxy.url in result["msg"] or "things" in result["msg"]
-    assert sorted(os.listdir(case.store / "manifests")) == [] if (case.store / "manifests").exists() else True
-    assert before.keys() == case.target.contents().keys()
+    proxy.faults.clear()
+    assert manifests_of(case) == manifests
+    assert contents_differences(before, case.target.contents()) == []
+
+
+def manifests_of(case: Case) -> list[str]:
+    return sorted(path.name for path in (case.store / "manifests").glob("*"))
 
 
 NAMES = ["notes-1", "notes-2", "notes-3", "notes-4", "notes-5"]
@@ -119,7 +142,7 @@ def test_a_listing_that_leaves_records_out(
         trap_data.write(place, CollectionData("things", RECORDS))
     case.snapshot()
     case.target.delete(case.target.collection("things")["id"], ["r00"])
-    manifests, contents = sorted(os.listdir(case.store / "manifests")), case.target.contents()
+    manifests, contents = manifests_of(case), case.target.contents()
     for proxy in (source_proxy, target_proxy):
         proxy.faults.append(Fault("rewritten", naming, times=None, rewrite=rewrite))
     case.through(source_proxy, target_proxy)
@@ -130,7 +153,7 @@ def test_a_listing_that_leaves_records_out(
     assert "some would be left out" in failure["msg"]
     for proxy in (source_proxy, target_proxy):
         proxy.faults.clear()
-    assert sorted(os.listdir(case.store / "manifests")) == manifests
+    assert manifests_of(case) == manifests
     assert contents_differences(contents, case.target.contents()) == []
 
 

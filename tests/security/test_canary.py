@@ -20,10 +20,10 @@ import pytest
 
 from tests.support import trap_data
 from tests.support.case import Case
-from tests.support.chroma_server import free_port
+from tests.support.chroma_server import ChromaServer, free_port
 from tests.support.counting_proxy import CountingProxy, Fault, every_write
 from tests.support.raw import Record
-from tests.support.run_module import ansible_playbook
+from tests.support.run_module import CHECKOUT, ansible_playbook, run_module
 from tests.support.scripted_server import Reply, ScriptedServer
 
 TOKEN, PASSWORD, HEADER, WEBHOOK = "canary-token-91c7d2", "canary-password-5be038", "canary-header-e4410f", "canary-webhook-a02c1e"
@@ -71,7 +71,7 @@ def found_in(directory: Path) -> list[str]:
     return [str(path) for path in directory.rglob("*") if path.is_file() and any(needle in path.read_bytes() for needle in NEEDLES)]
 
 
-def play(directory: Path, command_lines: CommandLines, *arguments: str, fails: bool = False) -> str:
+def play(directory: Path, command_lines: CommandLines, *arguments: str, fails: bool | None = False) -> str:
     """What it said at -vvvv and with --diff. Nothing of that, and nothing that it left, holds a secret."""
     # The temporary files of this run lie where they are looked at.
     temporary = directory / "tmp"
@@ -84,11 +84,11 @@ def play(directory: Path, command_lines: CommandLines, *arguments: str, fails: b
     assert found_in(directory) == []
     assert command_lines.found == set()
     assert command_lines.looks > 10
-    assert (done.returncode != 0) == fails, done.stdout[-6000:]
+    assert fails in (None, done.returncode != 0), done.stdout[-6000:]
     return done.stdout
 
 
-def tasks(case: Case, directory: Path) -> list[dict[str, Any]]:
+def tasks(case: Case, directory: Path, data: Path) -> list[dict[str, Any]]:
     """Every module: as it should be, against a port where nobody listens, and against something that is no database."""
     source, target = {**case.source.endpoint, **WITH_PASSWORD}, {**case.target.endpoint, **WITH_TOKEN}
     nobody = {**target, "url": f"http://127.0.0.1:{free_port()}", "retries": 0, "timeout": 2}
@@ -107,6 +107,8 @@ def tasks(case: Case, directory: Path) -> list[dict[str, Any]]:
             ("audit_event", {**place, **store, "action": "freeze", "reason": "a test"}),
         ]
     modules += [("snapshot_info", {**store, "verify": "full"}), ("snapshot_prune", store), ("audit_info", store)]
+    modules.append(("source_changes_info", {"data_directory": str(data), "tenant": case.source.tenant, "database": case.source.database}))
+    assert {name for name, _options in modules} == {path.stem for path in (CHECKOUT / "plugins/modules").glob("*.py")}, "every module is tried"
     return [task(name, number, options) for number, (name, options) in enumerate(modules)]
 
 
@@ -135,9 +137,9 @@ def filled(case: Case) -> Case:
     return case
 
 
-def test_no_module_tells_its_secrets(filled: Case, tmp_path: Path, command_lines: CommandLines) -> None:
+def test_no_module_tells_its_secrets(filled: Case, source_server: ChromaServer, tmp_path: Path, command_lines: CommandLines) -> None:
     insists = ["snapshot_1 is changed", "migrate_2 is changed", "migrate_3 is changed", "rollback_5 is changed", "rollback_13 is failed"]
-    play(tmp_path, command_lines, *book_of(tmp_path, tasks(filled, tmp_path), *insists))
+    play(tmp_path, command_lines, *book_of(tmp_path, tasks(filled, tmp_path, source_server.directory / "data"), *insists))
     assert len(list((filled.store / "snapshots").glob("*.tar.gz"))) >= 1, "the modules worked, and did not all fail at once"
 
 
@@ -164,30 +166,95 @@ def test_no_write_that_fails_tells_its_secrets(filled: Case, tmp_path: Path, com
     assert target_proxy.faults[0].acted > 1
 
 
-def test_no_playbook_tells_its_secrets(filled: Case, tmp_path: Path, command_lines: CommandLines) -> None:
-    places = {"source": {**filled.source.endpoint, **WITH_PASSWORD}, "target": {**filled.target.endpoint, **WITH_TOKEN}}
+# In this order, the second and third beside a target where nobody listens as well.
+STORY = ["precheck", "execute", "rollback", "status"]
+# What else there is, with what it needs, and whether it fails (None: that is not the question here).
+OTHERS: dict[str, tuple[list[str], bool | None]] = {
+    "audit_log": ([], False),
+    "check_setup": ([], None),
+    "cutover": ([], True),  # before anything was decided; the whole of it needs a run of its own
+    "fleet_rollback": (["-e", "rollback_snapshot_id=latest"], False),
+    "gateway_give_back": (["--check"], None),  # nginx and a server of systemd are needed for more
+    "gateway_take_over": (["--check"], None),
+    "guest_rollback": (["--limit", "the_target"], True),  # an API at which nobody answers
+    "health": ([], False),
+    "monitor": (["-e", '{"monitor_seconds": 0.4, "monitor_interval": 0.2}'], None),
+    "snapshot": ([], False),
+    "snapshot_info": (["--limit", "the_target"], False),
+    "snapshot_list": ([], False),
+    "snapshot_prune": ([], False),
+    "snapshot_verify": ([], None),
+}
+LEFT_OUT = {
+    "demo": "it brings servers and an inventory of its own, which have no secrets",
+    "runbook": "precheck, execute and cutover, and nothing of its own",
+}
+
+
+def inventory_of(case: Case, directory: Path, webhook: ScriptedServer) -> str:
+    """An inventory that has secrets wherever one is for; the path of its file."""
+    places = {"source": {**case.source.endpoint, **WITH_PASSWORD}, "target": {**case.target.endpoint, **WITH_TOKEN}}
     variables = {f"chromadb_{side}_{option}": value for side, place in places.items() for option, value in place.items()}
-    variables |= {f"chromadb_{kind}_dir": f"{tmp_path}/{kind}/{{{{ inventory_hostname }}}}" for kind in ("snapshot", "state", "report")}
+    variables |= {f"chromadb_{kind}_dir": f"{directory}/{kind}/{{{{ inventory_hostname }}}}" for kind in ("snapshot", "state", "report")}
     variables |= {
         "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "chromadb_approvals": APPROVALS, "preflight_min_free_mb": 1,
         "chromadb_schema": None, "chromadb_routes": None, "cutover_watch_seconds": 0.2, "cutover_watch_interval": 0.2,
-        "chromadb_client_files": [], "cutover_reverse_playbook": str(tmp_path / "reverse.yml"),
+        "chromadb_client_files": [], "cutover_reverse_playbook": str(directory / "reverse.yml"),
     }  # fmt: skip
     hosts: dict[str, Any] = {f"chromadb_{role}": {"hosts": {f"the_{role}": {}}} for role in ("source", "target")}
-    inventory = tmp_path / "inventory.json"
+    webhook.answers["POST", f"/{WEBHOOK}"] = Reply(200, {})
+    variables["chromadb_notify_webhooks"] = [{"url": webhook.url + "/{{ lookup('env', 'CANARY_WEBHOOK') }}", "headers": WITH_TOKEN["headers"]}]
+    inventory = directory / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"vars": variables, "children": hosts}}))
+    return str(inventory)
+
+
+def require_nothing_told(webhook: ScriptedServer) -> list[str]:
+    """What the webhook was told."""
+    told = [json.dumps(request.body) for request in webhook.requests]
+    assert [words for words in told if any(needle in words.encode() for needle in NEEDLES)] == []
+    return told
+
+
+def test_no_playbook_tells_its_secrets(filled: Case, tmp_path: Path, command_lines: CommandLines) -> None:
     nobody = json.dumps({"chromadb_target_url": f"http://127.0.0.1:{free_port()}", "chromadb_target_retries": 0})
     with ScriptedServer() as webhook:
-        webhook.answers["POST", f"/{WEBHOOK}"] = Reply(200, {})
-        variables["chromadb_notify_webhooks"] = [{"url": webhook.url + "/{{ lookup('env', 'CANARY_WEBHOOK') }}", "headers": WITH_TOKEN["headers"]}]
-        inventory.write_text(json.dumps({"all": {"vars": variables, "children": hosts}}))
-        play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.precheck", "-e", nobody, fails=True)
-        play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.execute", "-e", nobody, fails=True)
-        said = play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.execute")
+        inventory = inventory_of(filled, tmp_path, webhook)
+        play(tmp_path, command_lines, "-i", inventory, "infrafabric.chromadb.precheck", "-e", nobody, fails=True)
+        play(tmp_path, command_lines, "-i", inventory, "infrafabric.chromadb.execute", "-e", nobody, fails=True)
+        said = play(tmp_path, command_lines, "-i", inventory, "infrafabric.chromadb.execute")
         assert re.search(r"TASK \[[^]]*Bring the target level [^\n]*\n(?:(?!\nTASK ).)*?\nchanged: \[the_target\]", said, re.DOTALL)
-        said = play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.rollback")
+        said = play(tmp_path, command_lines, "-i", inventory, "infrafabric.chromadb.rollback")
         assert re.search(r"TASK \[[^]]*Bring back [^\n]*\n(?:(?!\nTASK ).)*?\nchanged: \[the_target\]", said, re.DOTALL)
-        play(tmp_path, command_lines, "-i", str(inventory), "infrafabric.chromadb.status")
-        told = [json.dumps(request.body) for request in webhook.requests]
-    assert len(told) >= 3
-    assert [words for words in told if any(needle in words.encode() for needle in NEEDLES)] == []
+        play(tmp_path, command_lines, "-i", inventory, "infrafabric.chromadb.status")
+        assert len(require_nothing_told(webhook)) >= 3
     assert list((tmp_path / "report").rglob("*.html"))
+
+
+def test_every_playbook_is_named() -> None:
+    assert {*STORY, *OTHERS, *LEFT_OUT} == {path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")}
+    assert len(STORY) + len(OTHERS) + len(LEFT_OUT) == len({*STORY, *OTHERS, *LEFT_OUT})
+
+
+@pytest.mark.parametrize("playbook", OTHERS)
+def test_no_other_playbook_tells_its_secrets(playbook: str, filled: Case, tmp_path: Path, command_lines: CommandLines) -> None:
+    arguments, fails = OTHERS[playbook]
+    store = tmp_path / "snapshot" / "the_target"
+    store.mkdir(mode=0o700, parents=True)
+    (tmp_path / "snapshot" / "the_source").mkdir(mode=0o700)
+    found = run_module("snapshot", {**filled.target.endpoint, "directory": str(store)})["snapshot"]["snapshot_id"]
+    more: dict[str, Any] = {"snapshot_id": found} if playbook.startswith("snapshot_") else {}
+    if playbook.startswith("gateway_"):
+        more |= {"gateway_source_url": filled.source.url, "gateway_target_url": filled.target.url}
+    if playbook == "guest_rollback":
+        api = {"api_host": "127.0.0.1", "api_port": free_port(), "api_user": "tester@pve", "api_token_id": "some", "validate_certs": False}
+        more |= {"chromadb_proxmox": {**api, "api_token_secret": WITH_TOKEN["token"]}, "chromadb_proxmox_vmid": 104}
+    with ScriptedServer() as webhook:
+        inventory = Path(inventory_of(filled, tmp_path, webhook))
+        told = json.loads(inventory.read_text())
+        told["all"]["vars"] |= more
+        told["all"]["children"]["chromadb_gateway"] = {"hosts": {"the_gateway": {}} if playbook.startswith("gateway_") else {}}
+        inventory.write_text(json.dumps(told))
+        said = play(tmp_path, command_lines, "-i", str(inventory), f"infrafabric.chromadb.{playbook}", *arguments, fails=fails)
+        require_nothing_told(webhook)
+    assert re.search(r"^(ok|changed|fatal|failed): \[the_(?!.*skip)", said, re.MULTILINE), "it did something"

@@ -58,13 +58,15 @@ $(COLLECTION):
 	@mkdir -p $(@D) && ln -sfn ../../.. $@
 
 .PHONY: requirements
-requirements: ## Choose the versions anew and write requirements/*.txt (needs uv)
+requirements: ## Choose the versions anew and write them with their hashes (needs uv)
 	for name in main dev offsite importer; do \
 		options="--overrides requirements/overrides.txt -c requirements/main.txt"; \
 		case $$name in main) options="--overrides requirements/overrides.txt" ;; importer) options= ;; esac; \
 		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			$$options requirements/$$name.in -o requirements/$$name.txt; \
 	done
+	uv pip compile --quiet --upgrade --universal --python-version 3.9 --generate-hashes --no-header --no-annotate \
+		requirements/runtime.in -o roles/runtime/files/requirements.txt
 
 .PHONY: clean
 clean: ## Remove everything that was set up or left by a tool

@@ -35,6 +35,7 @@ REASONS = {
     "requirements/importer.txt": "hashes, written by make requirements",
     "requirements/main.txt": "hashes, written by make requirements",
     "requirements/offsite.txt": "hashes, written by make requirements",
+    "roles/runtime/files/requirements.txt": "hashes, written by make requirements",
     "tests/integration/test_mutations.py": "one table, from which the runs are drawn",
 }
 

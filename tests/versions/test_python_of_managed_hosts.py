@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.support.case import ANY_SPEED, Case
 from tests.support.chroma_server import ChromaServer
@@ -47,14 +46,15 @@ INTERPRETERS = interpreters()
 
 def runtime(version: str) -> str:
     """A Python of this version with what the role `runtime` installs; made once."""
-    wanted = yaml.safe_load((CHECKOUT / "roles/runtime/defaults/main.yml").read_text())["runtime_packages"]
+    requirements = CHECKOUT / "roles/runtime/files/requirements.txt"
+    wanted = requirements.read_text()
     place = cache_directory() / "runtimes" / version
     stamp = place / ".complete"
     if not (stamp.is_file() and json.loads(stamp.read_text()) == wanted):
         shutil.rmtree(place, ignore_errors=True)
         subprocess.run([INTERPRETERS[version], "-m", "venv", str(place)], check=True)
-        pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
-        subprocess.run([*pip, *wanted], check=True)
+        pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--require-hashes"]
+        subprocess.run([*pip, "-r", str(requirements)], check=True)
         stamp.write_text(json.dumps(wanted))
     return str(place / "bin/python")
 

@@ -21,9 +21,9 @@ _MASKS = [
     (re.compile(r"(?<![\d.])\d+\.\d+(?:[eE]-?\d+)?(?![\d.]*\d)"), "N"),
     # Seconds since 1970.
     (re.compile(r"\b1\d{9}\b"), "TIME"),
-    # Durations and sizes; "1 h 30 min", "12 s", "350 MB", "4.1 ms".
-    (re.compile(r"\b(?:(?:\d+|N) (?:days?|h|min|s|ms|MB|GB|KB|MiB|seconds|minutes)\b ?)+"), "AMOUNT "),
-    (re.compile(r"\b\d+ a second"), "N a second"),
+    # Durations and sizes; "1 h 30 min", "12 s", "350 MB", "4.1 ms"; a long text may be wrapped in one.
+    (re.compile(r"\b(?:(?:\d+|N)(?: |\n *)(?:days?|h|min|s|ms|MB|GB|KB|MiB|seconds|minutes)\b ?)+"), "AMOUNT "),
+    (re.compile(r"\b\d+\s+a\s+second"), "N a second"),
     (re.compile(r"core \d+\.\d+\.\w+"), "core VERSION"),
     (re.compile(r"\[[=.]+\]|[=.]{8,}"), "BAR"),
     (re.compile(r"[ *]*\*{3,}"), ""),
@@ -59,7 +59,8 @@ def difference(shown: Sequence[str], printed: Sequence[str]) -> str | None:
     return None
 
 
-_ELLIPSIS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
+# Three dots by themselves; in the bar of a timeline there may be three as well.
+_ELLIPSIS = re.compile(r"(?<![.=])\.\.\.(?![.=])")
 
 
 _HOST = re.compile(r"(?:ok|changed|fatal|failed|skipping|included): \[?([\w.-]+)")

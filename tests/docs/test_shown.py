@@ -49,6 +49,19 @@ def test_differs(shown: list[str]) -> None:
     assert difference(shown, PRINTED) is not None
 
 
+def test_the_bars_of_a_timeline_are_only_bars() -> None:
+    shown = ["...", "copy    10 s  ==...===......", "switch   4 s  .....===...=", "total   14 s"]
+    printed = ["PLAY RECAP", "copy    12 s  ==......====", "switch   5 s  ......====..", "total   17 s"]
+    assert difference(shown, printed) is None
+    assert difference([shown[0], *shown[2:]], printed[:2] + printed[3:]) is not None
+
+
+def test_where_a_long_text_is_wrapped_does_not_count() -> None:
+    shown = ["latency: 'Searches take 3.1 ms (median), 9.7 ms (95th percentile): 258 a second for", "    one client.'"]
+    printed = ["latency: 'Searches take 13.8", "    ms (median), 111.7 ms (95th percentile): 19 a", "    second for one client.'"]
+    assert difference(shown, printed) is None
+
+
 def test_both_kinds_of_documents_are_read_alike(tmp_path: Path) -> None:
     markdown, guide = tmp_path / "a.md", tmp_path / "a.rst"
     markdown.write_text(

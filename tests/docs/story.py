@@ -13,8 +13,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +32,10 @@ OF_EACH_HOST = re.compile(r"(?<![\w./}-])/var/lib/chromadb(?=/)")
 OUTSIDE = re.compile(r"(?<![\w./}-])/(srv|opt|etc|var/lib|var/log)(?=/)")
 # How far a module is, a line now and then: how many there are depends on the machine.
 PROGRESS = re.compile(r"\S+ \| \w+: \w+  [\[\d]")
-COMMAND_SECONDS = 240
+# The longest is the demo, a minute and a half on two quiet cores.
+COMMAND_SECONDS = 420
+# For what ends by itself once its command has ended.
+ENDING_SECONDS = 10
 ANSWERED = re.compile(r"\[y/N\] (\w+)$")
 
 
@@ -50,11 +55,14 @@ class Story:
     _printed: dict[int, tuple[Command, list[str], int]] = field(default_factory=dict)
 
     def play(self) -> None:
-        """Run it all. `commands` counts what was run, `not_run` says what was not. Failed names the line of the document."""
+        """Run it all. `commands` counts what was run, `not_run` says what was not. Failed names the line of the document, or what still runs at its end."""
         self._prepare()
         try:
             self._steps()
+            self._insist_on_an_end()
         finally:
+            for process in self._running():
+                os.kill(process, signal.SIGKILL)
             if self.update:
                 self._rewrite()
 
@@ -84,7 +92,7 @@ class Story:
                 shutil.copy(CHECKOUT / name, place)
         for path in (self.checkout / "inventories").rglob("*.yml"):
             path.write_text(self._real(path.read_text(encoding="utf-8"), known=False), encoding="utf-8")
-        (self.checkout / ".venv").symlink_to(sys.prefix)
+        self._set_up()
         collection = self.checkout / ".collections/ansible_collections/infrafabric/chromadb"
         collection.parent.mkdir(parents=True)
         collection.symlink_to("../../..")
@@ -94,6 +102,16 @@ class Story:
         (self.checkout / "outside/opt/chromadb-runtime").symlink_to(sys.prefix)
         (self.checkout / "home/environment").touch()
         (self.checkout / "home/directory").write_text(str(self.checkout))
+
+    def _set_up(self) -> None:
+        """What `make setup` would make, of the environment that is here; make finds nothing to do."""
+        environment = self.checkout / ".venv"
+        environment.mkdir()
+        for path in Path(sys.prefix).iterdir():
+            (environment / path.name).symlink_to(path)
+        for name, content in ((".checkout", "%s\n" % self.checkout), (".installed", "")):
+            (environment / name).unlink(missing_ok=True)
+            (environment / name).write_text(content, encoding="utf-8")
 
     def _real(self, text: str, known: bool = True) -> str:
         """With the addresses and directories of this run."""
@@ -160,6 +178,25 @@ class Story:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=COMMAND_SECONDS, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout
+
+    def _running(self) -> dict[int, str]:
+        """The processes that the document's commands began: they have its home, and nothing else has."""
+        home = b"HOME=%s/home" % os.fsencode(self.checkout)
+        found = {}
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                if home in (directory / "environ").read_bytes().split(b"\0"):
+                    found[int(directory.name)] = (directory / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            except OSError:
+                pass
+        return found
+
+    def _insist_on_an_end(self) -> None:
+        end = time.monotonic() + ENDING_SECONDS
+        while (left := self._running()) and time.monotonic() < end:
+            time.sleep(0.1)
+        if left:
+            raise Failed("%s: its commands left running:\n%s" % (self.document.name, "\n".join(left.values())))
 
     def _learn(self, shown: list[str], output: str) -> None:
         """Which real snapshot is meant by an id that the document shows: the next new one of the same name."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,9 @@ def test_a_document_that_is_right(servers: Servers, tmp_path: Path) -> None:
 def test_a_document_that_is_wrong(text: str, words: str, servers: Servers, tmp_path: Path) -> None:
     with pytest.raises(Failed, match=words):
         story(text, servers, tmp_path).play()
+
+
+def test_a_document_that_leaves_something_running(servers: Servers, tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="left running:\\nsleep 98765"):
+        story("```console\n$ sleep 98765 > /dev/null 2>&1 &\n```\n", servers, tmp_path).play()
+    assert subprocess.run(["pgrep", "-f", "^sleep 98765$"], check=False, stdout=subprocess.DEVNULL).returncode == 1

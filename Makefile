@@ -113,9 +113,10 @@ test-playbooks: setup ## The whole runbook as playbooks: go, no_go, a failed cut
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/playbooks
 
 .PHONY: test-lab
-test-lab: setup ## Several hosts with systemd and ssh (needs root)
+test-lab: setup ## Several hosts with systemd and ssh, and the Molecule scenarios between them (needs root; PYTEST_ARGS for some tests alone)
 	$(BIN)/python -m tests.support.server_versions 0.4.24 # now: the lab has no way out
-	tests/lab/lab $(BIN)/python -m pytest $(PYTEST_ARGS) tests/lab
+	tests/lab/lab $(BIN)/python -m pytest -s $(PYTEST_ARGS) tests/lab
+	$(if $(PYTEST_ARGS),,$(MAKE) test-molecule)
 
 .PHONY: test-lab-newest
 test-lab-newest: setup ## The installed archive on the newest ansible-core, from execute to rollback, between the hosts of the lab (needs root)

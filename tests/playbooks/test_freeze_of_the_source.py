@@ -10,19 +10,23 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 import requests
 
+from tests.support import run_module
 from tests.support.case import Case
 from tests.support.changing_source import fill, record
 from tests.support.chroma_server import ChromaServer
+from tests.support.equality import contents_differences
 from tests.support.raw import RawChroma, RawError
 from tests.support.run_module import CHECKOUT, ansible_playbook
 from tests.support.server_versions import CURRENT, PINS, cache_directory
@@ -296,6 +300,40 @@ def test_a_cutover_with_triggers_and_change_detection(own_server: ChromaServer, 
     assert cutover.file.read_text() == f"CHROMADB_URL={target.url}\n"
     assert takes_writes_to(source, "first"), "the source takes writes again"
     assert json.loads(subprocess.check_output([*thaw.split(), "status"]))["there"] is False
+
+
+def triggers(server: ChromaServer) -> list[str]:
+    with closing(sqlite3.connect(f"file:{server.directory}/data/chroma.sqlite3?mode=ro", uri=True)) as database:
+        return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'infrafabric%'")]
+
+
+def test_a_rollback_ends_the_freeze_of_a_control_node_that_died(own_server: ChromaServer, target: RawChroma, tmp_path: Path) -> None:
+    """The freeze would last much longer than this test: it is the rollback that ends it."""
+    cutover = Cutover(Case(RawChroma(own_server.url), target, tmp_path), own_server, tmp_path)
+    cutover.play("execute")
+    source, before, client = cutover.case.source, cutover.case.source.contents(), cutover.file.read_text()
+    long = ("-e", json.dumps({"cutover_freeze_limit": 3600}))
+    playbook = start_playbook("infrafabric.chromadb.cutover", "-i", str(cutover.inventory), *long)
+    try:
+        poll(lambda: bool(triggers(own_server)) or playbook.poll() is not None, 300)
+        assert playbook.poll() is None
+    finally:
+        os.killpg(playbook.pid, signal.SIGKILL)
+        playbook.communicate()
+    assert takes_writes_to(source, "first") is False
+    cutover.play("rollback", *long)
+    assert triggers(own_server) == []
+    assert contents_differences(before, source.contents()) == []
+    assert takes_writes_to(source, "first") is True
+    assert target.contents() == {}
+    assert cutover.file.read_text() == client
+
+
+def start_playbook(*words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [run_module.command("ansible-playbook"), *words], cwd=CHECKOUT, env=run_module.ansible_environment(None), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def takes_writes_to(source: RawChroma, name: str) -> bool:

@@ -19,7 +19,7 @@ from tests.support.raw import RawChroma
 
 from .echo_server import EchoServer
 from .gateway import LocalGateway
-from .load import Load
+from .load import Known, Load
 
 DATABASE = "/api/v2/tenants/default_tenant/databases/default_database"
 
@@ -183,7 +183,8 @@ def test_clients_notice_nothing_but_the_frozen_seconds(pair: Pair) -> None:
         gateway.call("thaw")
         frozen.append((began, time.monotonic()))
 
-    with Load(gateway.url, pair.on_source) as load:
+    known = Known(Known.of(pair.source, pair.on_source).records, 100)
+    with Load(gateway.url, pair.on_source, known) as load:
         assert gateway.role("map") > 0
         for _turn in range(5):
             gateway.call("reload", "router")
@@ -196,7 +197,7 @@ def test_clients_notice_nothing_but_the_frozen_seconds(pair: Pair) -> None:
         switched = time.monotonic()
         poll(lambda: max(load.tally.acknowledged.values()) > switched + 1)
         # A client that learned the target's UUID now must be served after the way back, too.
-        with Load(gateway.url, pair.on_target, readers=1, writers=0) as newcomer:
+        with Load(gateway.url, pair.on_target, known, readers=1, writers=0) as newcomer:
             freeze_for("unswitch")
             back = time.monotonic()
             poll(lambda: max(load.tally.acknowledged.values()) > back + 1)

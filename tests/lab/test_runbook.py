@@ -16,7 +16,7 @@ import pytest
 from tests.support.raw import RawChroma
 
 from .gateway import CHECKOUT, play
-from .load import Load
+from .load import Known, Load
 
 if "LAB_DIR" not in os.environ:
     pytest.skip("needs the hosts of the lab", allow_module_level=True)
@@ -36,7 +36,7 @@ def test_no_reader_notices_the_migration_and_no_write_is_lost() -> None:
     held = str(source.collection("openwebui_core")["id"])
     assert sum(source.count(str(collection["id"])) for collection in source.collections()) == RECORDS
 
-    with Load(GATEWAY, held, dimension=384, pause=0.05, limit=3000) as load:
+    with Load(GATEWAY, held, Known.of(source, held), pause=0.05, limit=3000) as load:
         play("infrafabric.chromadb.execute", *INVENTORY)
         before_cutover = len(load.tally.refused)
         output = play("infrafabric.chromadb.cutover", *INVENTORY)

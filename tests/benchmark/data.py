@@ -37,12 +37,13 @@ def _sample_data() -> ModuleType:
     return module
 
 
-def six_collections() -> Iterator[tuple[str, list[Any]]]:
-    """The 9,832 records of the demonstration."""
+def six_collections(records: int = CASE) -> Iterator[tuple[str, list[Any]]]:
+    """The 9,832 records of the demonstration, or so many in the same six shares."""
     sample = _sample_data()
-    records = sample.sample_records(CASE)
-    for name, size in sample.COLLECTION_SIZES.items():
-        yield name, list(itertools.islice(records, size))
+    stream = sample.sample_records(records)
+    ends = [round(end * records / CASE) for end in itertools.accumulate(sample.COLLECTION_SIZES.values())]
+    for name, begin, end in zip(sample.COLLECTION_SIZES, [0, *ends], ends):
+        yield name, list(itertools.islice(stream, end - begin))
 
 
 def kept_source(records: int) -> Path:

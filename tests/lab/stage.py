@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Callable
@@ -24,7 +26,7 @@ import numpy as np
 import requests
 
 from tests.support.equality import contents_differences
-from tests.support.raw import RawChroma, Record
+from tests.support.raw import Contents, RawChroma, Record
 
 from .gateway import CHECKOUT, play
 
@@ -81,6 +83,7 @@ class Writer:
     def __init__(self, collection: str, prefix: str, pause: float = 0.05, url: str = GATEWAY) -> None:
         self.acknowledged: dict[str, str] = {}
         self.refused = 0
+        self.tried = 0
         self.side = ""
         self._path = "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/upsert" % collection
         self._prefix, self._pause, self._url = prefix, pause, url
@@ -101,9 +104,10 @@ class Writer:
         number = 0
         while not self._stop.wait(self._pause):
             number += 1
-            name = "%s-%d" % (self._prefix, number)
-            vector = np.random.default_rng(number).normal(size=DIMENSION).tolist()
-            body = {"ids": [name], "embeddings": [vector], "documents": ["acknowledged"], "metadatas": [{"number": number}]}
+            record = self.record(number)
+            name = record.id
+            body = {"ids": [name], "embeddings": [record.embedding.tolist()], "documents": [record.document], "metadatas": [record.metadata]}
+            self.tried = number
             try:
                 connection.request("POST", self._path, json.dumps(body), {"Content-Type": "application/json"})
                 answer = connection.getresponse()
@@ -116,6 +120,15 @@ class Writer:
                 self.acknowledged[name] = self.side
             elif answer.status == 403:
                 self.refused += 1
+
+    def record(self, number: int) -> Record:
+        vector = np.random.default_rng(number).normal(size=DIMENSION).astype("<f4")
+        return Record("%s-%d" % (self._prefix, number), vector, "acknowledged", {"number": number})
+
+    def written_of(self, held: Container[str]) -> dict[str, Record]:
+        """What is there of all that it tried to write, as it must be there."""
+        records = [self.record(number) for number in range(1, self.tried + 1)]
+        return {record.id: record for record in records if record.id in held}
 
     def acknowledged_by(self, side: str) -> set[str]:
         return {name for name, by in dict(self.acknowledged).items() if by == side}
@@ -148,7 +161,7 @@ class Stage:
             self.source.add(held, [Record("%s-%d" % (name, n), vectors[n], "%s %d" % (name, n), {"n": n}) for n in range(RECORDS)])
         own = self.target.create("there_before")
         self.target.add(own, [Record("kept", np.ones(DIMENSION, "<f4"), "was there before")])
-        self.before = self.target.contents()
+        self.before, self.at_first = self.target.contents(), self.source.contents()
         self.written = str(self.source.collection("written")["id"])
 
     # The state
@@ -170,7 +183,7 @@ class Stage:
         acknowledged = writer.acknowledged_by("source")
         held = self.source.contents()
         assert sorted(acknowledged - set(held["written"].records)) == []
-        assert all(len(held[name].records) == RECORDS for name in COLLECTIONS if name != "written")
+        assert contents_differences(self._expected(writer, held), held) == []
         assert contents_differences(self.before, self.target.contents()) == []
 
     def is_new(self, writer: Writer) -> None:
@@ -179,15 +192,19 @@ class Stage:
         assert (gateway["frozen"], gateway["switched"]) == (False, True), gateway
         self._serves(writer, "target")
         acknowledged = dict(writer.acknowledged)
-        held, expected = self.target.contents(), self.source.contents()
-        newer = writer.acknowledged_by("target")
-        missing = {name: side for name, side in acknowledged.items() if name not in held["written"].records}
+        target, source = self.target.contents(), self.source.contents()
+        missing = {name: side for name, side in acknowledged.items() if name not in target["written"].records}
         assert missing == {}
-        migrated = {name: held[name] for name in COLLECTIONS}
-        migrated["written"].records = {name: record for name, record in migrated["written"].records.items() if name in expected["written"].records}
-        assert newer.isdisjoint(expected["written"].records)
-        assert contents_differences(expected, migrated) == []
-        assert contents_differences(self.before, {"there_before": held["there_before"]}) == []
+        assert writer.acknowledged_by("target").isdisjoint(source["written"].records)
+        assert contents_differences(self._expected(writer, source), source) == []
+        assert sorted(source["written"].records.keys() - target["written"].records.keys()) == []
+        assert contents_differences({**self._expected(writer, target), **self.before}, target) == []
+
+    def _expected(self, writer: Writer, held: dict[str, Contents]) -> dict[str, Contents]:
+        """What the source was filled with, and what is held of the client's writes: of one that was not acknowledged nobody knows whether it is there."""
+        written = self.at_first["written"]
+        there = writer.written_of(held["written"].records)
+        return {**self.at_first, "written": replace(written, records={**written.records, **there})}
 
     def _serves(self, writer: Writer, side: str) -> None:
         """New writes are acknowledged by this server."""
@@ -217,24 +234,31 @@ class Playbook:
     def wait(self, seconds: float = 600) -> int:
         return self._process.wait(seconds)
 
-    def kill(self) -> None:
+    def kill(self) -> str:
         """The control node is gone: the playbook, and all its connections. The next command comes from another one, which shares none of them."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        killed = ""
+        if self.running:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            killed = "ansible-playbook %d" % self._process.pid
         self._process.wait()
         cut_connections()
         os.environ["ANSIBLE_SSH_CONTROL_PATH_DIR"] = tempfile.mkdtemp(prefix="cp", dir=os.environ["LAB_DIR"])
+        return killed
 
     def output(self) -> str:
         return self.log.read_text()
 
 
-def cut_connections() -> None:
+def cut_connections() -> str:
     """Kill every ssh of the playbooks, which are those with this lab's control sockets; a playbook that runs finds its hosts unreachable."""
+    killed = []
     for pid in connections():
         try:
             os.kill(pid, signal.SIGKILL)
+            killed.append(str(pid))
         except ProcessLookupError:
             pass
+    return "ssh %s" % ", ".join(killed) if killed else ""
 
 
 def connections() -> list[int]:
@@ -250,22 +274,27 @@ def connections() -> list[int]:
     return found
 
 
-def kill_module() -> None:
+# Each says what it has killed; "" where there was nothing to kill.
+
+
+def kill_module() -> str:
     """The next module that is at work on the target's host, whichever it is."""
-    on_host(TARGET_HOST, "for n in $(seq 50); do pkill -KILL -f '%s' && break; sleep 0.1; done; true" % MODULE)
+    done = on_host(TARGET_HOST, "for n in $(seq 50); do pkill -KILL --echo -f '%s' && break; sleep 0.1; done; true" % MODULE)
+    return ", ".join(done.splitlines())
 
 
-def kill_server(number: int) -> None:
+def kill_server(number: int) -> str:
     """Its process dies at once; systemd starts another one. Between two starts there is none to kill."""
-    on_host(number, "pid=$(systemctl show --property MainPID --value chromadb); [ $pid = 0 ] || kill -KILL $pid")
+    pid = "pid=$(systemctl show --property MainPID --value chromadb)"
+    return on_host(number, "%s; [ $pid = 0 ] || { kill -KILL $pid && echo chroma $pid; }" % pid).strip()
 
 
-def kill_source() -> None:
-    kill_server(SOURCE_HOST)
+def kill_source() -> str:
+    return kill_server(SOURCE_HOST)
 
 
-def kill_target() -> None:
-    kill_server(TARGET_HOST)
+def kill_target() -> str:
+    return kill_server(TARGET_HOST)
 
 
 @functools.cache

@@ -82,7 +82,8 @@ class Writer:
 
     def __init__(self, collection: str, prefix: str, pause: float = 0.05, url: str = GATEWAY) -> None:
         self.acknowledged: dict[str, str] = {}
-        self.refused = 0
+        # By a gateway, and by a server with a scorecard.
+        self.refused = self.limited = 0
         self.tried = 0
         self.side = ""
         self._path = "/api/v2/tenants/default_tenant/databases/default_database/collections/%s/upsert" % collection
@@ -120,6 +121,8 @@ class Writer:
                 self.acknowledged[name] = self.side
             elif answer.status == 403:
                 self.refused += 1
+            elif answer.status == 429:
+                self.limited += 1
 
     def record(self, number: int) -> Record:
         vector = np.random.default_rng(number).normal(size=DIMENSION).astype("<f4")
@@ -173,14 +176,14 @@ class Stage:
     def client_settings(self) -> tuple[str, str]:
         return on_host(CLIENT_HOST, "cat %s" % CLIENT_FILE), on_host(CLIENT_HOST, "stat -c %%a %s" % CLIENT_FILE).strip()
 
-    def is_old(self, writer: Writer) -> None:
-        """The source serves as before with every write that it acknowledged, and the target is as it was."""
+    def is_old(self, writer: Writer, side: str = "source") -> None:
+        """The source serves as before with every write that it acknowledged, and the target is as it was. Who writes past the gateway is told no side."""
         gateway = self.gateway()
         assert (gateway["frozen"], gateway["switched"]) == (False, False), gateway
         assert self.client_settings() == (CLIENT_SETTINGS, "640")
-        self._serves(writer, "source")
+        self._serves(writer, side)
         # The client goes on writing: what it knew before the look is what must be seen.
-        acknowledged = writer.acknowledged_by("source")
+        acknowledged = writer.acknowledged_by(side)
         held = self.source.contents()
         assert sorted(acknowledged - set(held["written"].records)) == []
         assert contents_differences(self._expected(writer, held), held) == []
@@ -216,8 +219,8 @@ class Stage:
 class Playbook:
     """ansible-playbook at work, which can be killed as its machine can."""
 
-    def __init__(self, name: str, variables: dict[str, object] | None = None) -> None:
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "infrafabric.chromadb.%s" % name, *INVENTORY]
+    def __init__(self, name: str, variables: dict[str, object] | None = None, inventory: tuple[str, ...] = INVENTORY) -> None:
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "infrafabric.chromadb.%s" % name, *inventory]
         command += ["--extra-vars", json.dumps({**VARIABLES, **(variables or {})})]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         self.name = name
@@ -280,7 +283,7 @@ def connections() -> list[int]:
 def kill_module() -> str:
     """The next module that is at work on the target's host, whichever it is."""
     done = on_host(TARGET_HOST, "for n in $(seq 50); do pkill -KILL --echo -f '%s' && break; sleep 0.1; done; true" % MODULE)
-    return ", ".join(done.splitlines())
+    return ", ".join(line.replace(" killed (pid ", " ").rstrip(")") for line in done.splitlines())
 
 
 def kill_server(number: int) -> str:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.chroma_server import ChromaServer
-from tests.support.fixtures import *  # noqa: F403
+from tests.support.fixtures import _shared_target_proxy, source_server, target_server
 
 from .scenes import Servers
+
+__all__ = ["_shared_target_proxy", "source_server", "target_server"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,11 +20,27 @@ from typing import Any, Callable, TypeVar
 import pytest
 
 from tests.support.chroma_server import ChromaServer
-from tests.support.fixtures import *  # noqa: F403
+from tests.support.fixtures import (
+    _shared_source_proxy,
+    _shared_target_proxy,
+    case,
+    source,
+    source_proxy,
+    source_server,
+    spare_server,
+    target,
+    target_proxy,
+    target_server,
+)
 from tests.support.raw import RawChroma
 
 from .forks import Forks
 from .scenarios import Scenarios
+
+__all__ = [
+    "_shared_source_proxy", "_shared_target_proxy", "case", "source", "source_proxy", "source_server", "spare_server",
+    "target", "target_proxy", "target_server",
+]  # fmt: skip
 
 Item = TypeVar("Item")
 PROPERTY = "faults"

@@ -13,7 +13,31 @@ import time
 
 import pytest
 
-from tests.support.fixtures import *  # noqa: F403
+from tests.support.fixtures import (
+    _shared_source_proxy,
+    _shared_target_proxy,
+    case,
+    source,
+    source_proxy,
+    source_server,
+    spare_server,
+    target,
+    target_proxy,
+    target_server,
+)
+
+__all__ = [
+    "_shared_source_proxy",
+    "_shared_target_proxy",
+    "case",
+    "source",
+    "source_proxy",
+    "source_server",
+    "spare_server",
+    "target",
+    "target_proxy",
+    "target_server",
+]
 
 STARTED = time.monotonic()
 BUDGET = float(os.environ.get("BUDGET_SECONDS") or 0)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fixtures for every suite that works with real servers; its conftest.py imports them all.
+"""Fixtures for every suite that works with real servers; a conftest.py imports what it uses.
 
 `source` and `target` are empty places on two servers of the current release. Each test gets a tenant and a database of
 its own there, so that tests share the servers and nothing else.
@@ -23,10 +23,7 @@ from .run_module import make_importable
 
 make_importable()
 
-__all__ = [
-    "_shared_source_proxy", "_shared_target_proxy", "case", "source", "source_proxy", "source_server", "spare_server", "target", "target_proxy",
-    "target_server",
-]  # fmt: skip
+__all__ = ["case", "source", "source_proxy", "source_server", "spare_server", "target", "target_proxy", "target_server"]
 
 
 @pytest.fixture(scope="session")

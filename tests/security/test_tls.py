@@ -21,6 +21,7 @@ from tests.support.run_module import run_module
 
 TOKEN = "token-that-must-not-travel"
 
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("tls"))

@@ -30,7 +30,7 @@ demo: setup ## Two real servers, the whole migration, a damage and its rollback 
 .PHONY: test
 test: setup ## Unit tests, and integration tests against real servers (PYTEST_ARGS="-k name" for some; COVERAGE=1 says what they reach)
 	@rm -rf .coverage && mkdir .coverage
-	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest -n auto --dist loadfile $(PYTEST_ARGS) tests/unit tests/integration
+	$(BIN)/python -m $(if $(COVERAGE),coverage run -m )pytest -n auto --dist worksteal $(PYTEST_ARGS) tests/unit tests/integration
 	$(if $(COVERAGE),$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report)
 
 ##@ Set-up

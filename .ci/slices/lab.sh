@@ -12,6 +12,6 @@ if ! tests/lab/lab true; then
   echo "SKIPPED: no host of the lab boots on this machine (see above). Nothing was tried on real hosts."
   exit 0
 fi
-# The module in the cutover before the switch, the control node after it, the source's server while it is read: each once with these seeds.
-export CHAOS_SEEDS=${CHAOS_SEEDS:-49 5 87} CHAOS_UNTIL=$(($(date +%s) + ${BUDGET_SECONDS:-360}))
+# The module while it copies, the control node after the switch, the source's server while it is read: each once with these seeds.
+export CHAOS_SEEDS=${CHAOS_SEEDS:-140 5 87} CHAOS_UNTIL=$(($(date +%s) + ${BUDGET_SECONDS:-360}))
 tests/lab/lab .venv/bin/python -m pytest -q -s -p no:cacheprovider --durations 5 tests/lab/test_hosts.py tests/chaos -k 'load or chaos'

@@ -59,7 +59,8 @@ def network(host: str, state: str) -> None:
 
 def statuses(output: str) -> dict[str, dict[str, int]]:
     recap = output.split("PLAY RECAP", 1)[1].splitlines()[1:]
-    return {line.split(":")[0].strip(): {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for line in recap if " ok=" in line}
+    hosts = [line for line in recap if " ok=" in line and not line.startswith("localhost ")]
+    return {line.split(":")[0].strip(): {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for line in hosts}
 
 
 def timed(playbook: str, words: str) -> tuple[str, float]:

@@ -187,7 +187,10 @@ collections:
       returned: success
       sample: 6480
 verified:
-  description: Whether the database was read again afterwards, and is as the snapshot. Always false in check mode.
+  description:
+    - Whether the database is as the snapshot. Every record was compared, each that was written was read back, and ids, documents, URIs and metadata of all
+      were read once more at the end.
+    - Always false in check mode.
   type: bool
   returned: success
   sample: true

@@ -99,8 +99,7 @@ def test_what_a_client_was_told_during_a_rollback_is_kept(
     assert "acknowledged" in kept(case)
 
 
-def test_what_moves_and_comes_back_is_no_failure(case: Case, target_proxy: CountingProxy) -> None:
-    """The last look is one at contents: a record that was written as it is meant to be is as it is meant to be."""
+def test_a_write_that_changes_nothing_is_no_failure(case: Case, target_proxy: CountingProxy) -> None:
     things = filled(case.target, "things", "as it was")
     snapshot_id = case.snapshot()["snapshot"]["snapshot_id"]
     case.target.update(things, ids=["r0"], documents=["damaged"])

@@ -171,9 +171,9 @@ class Restoration:
             stored = mend(self.server, self._stored, self.records.spec, self.spec_differences)
         else:
             stored = self._stored
-        self._reconcile(LiveCollection(self.server, stored), fresh=self._stored is None, saved=saved)
+        self._reconcile(LiveCollection(self.server, stored), self.missing, None if self.missing else saved)
 
-    def _reconcile(self, live: LiveCollection, fresh: bool, saved: SavedState | None = None) -> None:
+    def _reconcile(self, live: LiveCollection, fresh: bool, saved: SavedState | None) -> None:
         with ExitStack() as stack:
             counterpart = self._compared
             if fresh:
@@ -181,7 +181,7 @@ class Restoration:
                 stack.callback(counterpart.close)
 
             def require_saved(ids: Sequence[str]) -> None:
-                if saved is not None and not fresh:
+                if saved is not None:
                     saved.require(live, ids, self.name)
 
             journal = stack.enter_context(Journal(self._journal))
@@ -191,7 +191,7 @@ class Restoration:
                 reconciler.apply(compared)
             reconciler.finish()
             surplus = counterpart.surplus()
-            reconciler.delete(surplus if saved is None or fresh else saved.required(live, surplus, self.name))
+            reconciler.delete(surplus if saved is None else saved.required(live, surplus, self.name))
             self.written = reconciler.written
 
     def _to_write(self, counterpart: Counterpart, fresh: bool) -> Iterator[ComparedBatch]:
@@ -224,14 +224,11 @@ class Restoration:
                     ids=ids,
                 )
 
-    def prove(self) -> None:
+    def prove(self, stored: StoredCollection) -> None:
         """Afterwards, once more: DriftError unless ids, documents, uris and metadata are the snapshot's. Each vector was compared or read back before.
 
         Where this run made the collection, all of it was just read back, and the ids are enough.
         """
-        stored = self.server.find_collection(self.name)
-        if stored is None:
-            return  # which is found when the collections are listed
         live = LiveCollection(self.server, stored)
         if self.missing:
             self._require_same_ids(live)
@@ -239,7 +236,7 @@ class Restoration:
         found = FieldSum()
         for batch in live.batches_without_vectors():
             found.add(batch)
-        if found == self._fields:
+        if found.value == self._fields.value:
             return
         counterpart = Counterpart(live, self.records.spec.space)
         difference = Difference()
@@ -268,7 +265,7 @@ class Restoration:
             built = None
         if built is None:
             built = create(self.server, wanted)
-        self._reconcile(LiveCollection(self.server, built), fresh=True)
+        self._reconcile(LiveCollection(self.server, built), fresh=True, saved=None)
         self._require_same_ids(LiveCollection(self.server, built))
         if self._stored is not None:
             if self._left is not None:

@@ -269,13 +269,14 @@ class _Rollback:
                 if self.saved is not None:
                     self.saved.require_all(LiveCollection(self.server, extra.stored), extra.stored.name)
                 extra.difference.deleted = remove(self.server, extra.stored)
+            now = self.server.list_collections()
+            self._require_collections(now)
+            found = {stored.name: stored for stored in now}
             for restoration in self.restorations:
-                restoration.prove()
-            self._require_collections()
+                restoration.prove(found[restoration.name])
 
-    def _require_collections(self) -> None:
+    def _require_collections(self, now: Sequence[StoredCollection]) -> None:
         """What was removed must not be listed any more (an answer of 200 proves nothing), and nobody else may have come in between."""
-        now = self.server.list_collections()
         removed = {extra.stored.name: extra.stored.id for extra in self.extras}
         helpers = {helper for restoration in self.restorations for helper in restoration.helper_names}
         for stored in now:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .._archive.reader import Snapshot, SnapshotRecordSet
 from .._errors import DriftError
-from .._records.compare import BITS, UNCHANGED, Counterpart, compare_batch
+from .._records.compare import UNCHANGED, Counterpart, compare_batch
 from .._records.live import LiveCollection
 
 
@@ -28,7 +28,7 @@ class SavedState:
         found = live.fetch(ids)
         saved = self._set(saved_as)
         held = found.select([]) if saved is None else saved.fetch(found.ids)
-        compared = compare_batch(found, held, BITS)
+        compared = compare_batch(found, held, live.spec.space)
         self._refuse(live, [found.ids[row] for row, status in enumerate(compared.status) if status != UNCHANGED])
 
     def required(self, live: LiveCollection, pages: Iterable[Sequence[str]], saved_as: str) -> Iterator[Sequence[str]]:
@@ -40,7 +40,7 @@ class SavedState:
     def require_all(self, live: LiveCollection, saved_as: str) -> None:
         """The same for a whole collection that is about to go."""
         saved = self._set(saved_as)
-        counterpart = Counterpart(saved, BITS)
+        counterpart = Counterpart(saved, live.spec.space)
         try:
             for batch in live.batches():
                 compared = counterpart.compare(batch)

@@ -81,15 +81,10 @@ class FieldSum:
     """
 
     def __init__(self) -> None:
-        self._sum = 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FieldSum) and self._sum == other._sum
-
-    __hash__ = None  # type: ignore[assignment]
+        self.value = 0
 
     def add(self, batch: RecordBatch) -> None:
         for record_id, document, uri, metadata in zip(batch.ids, batch.documents, batch.uris, batch.metadatas):
             # repr keeps types apart: 1, 1.0, True and "1". With a uri, no metadata may read back as {}.
             held = None if metadata is None or (uri is not None and not metadata) else tuple(sorted((key, repr(value)) for key, value in metadata.items()))
-            self._sum = (self._sum + hash((record_id, document, uri, held))) & 0xFFFFFFFFFFFFFFFF
+            self.value = (self.value + hash((record_id, document, uri, held))) & 0xFFFFFFFFFFFFFFFF

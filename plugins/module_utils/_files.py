@@ -97,7 +97,7 @@ def read_regular_file(path: str, limit: int) -> bytes:
             raise OSError(errno.EINVAL, "not a regular file", path)
         if status.st_size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit} bytes", path)
-        return file.read(limit + 1)
+        return file.read(status.st_size)  # not more: Python takes the memory for all that it is asked for
 
 
 def require_free_space(path: str, needed: int) -> None:

@@ -8,13 +8,15 @@
         run = forks.run("snapshot", options, at=17)       # SIGKILL at the 17th step
         assert run.killed
 
-A fork may also be given a user (`uid`), a largest file (`largest_file`), or another time (`clock_shift`: so many seconds at
+A fork may also be given a user (`uid`), a largest file (`largest_file`), an end of memory (`more_memory`: so many bytes of address
+space beyond those that it begins with), or another time (`clock_shift`: so many seconds at
 each reading of the clock, the last of them at all that follow).
 `python -m tests.fault.forks` is the process: one JSON list of jobs a line in, to be done at once, one JSON list of answers a line out.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import select
@@ -73,7 +75,7 @@ class Forks:
         )
 
     def run(self, module: str, options: Mapping[str, Any], check: bool = False, **how: Any) -> Run:
-        """`how`: at, action (see injected.py), uid, umask, largest_file, clock_shift, environment, patience; points: name every step."""
+        """`how`: at, action (see injected.py), uid, umask, largest_file, more_memory, clock_shift, environment, patience; points: name every step."""
         self.start(module, options, check, **how)
         return self.wait()
 
@@ -206,6 +208,7 @@ def _child(module: Any, job: dict[str, Any], output: int, report: int) -> int:
 
     os.dup2(output, 1)
     os.dup2(output, 2)
+    faulthandler.enable()  # one that hangs is aborted, and says where it was
     real_write = os.write
     injector = Injector(job.get("at"), job.get("action", "kill"))
     _limit(job)
@@ -239,6 +242,10 @@ def _limit(job: dict[str, Any]) -> None:
         _shift_clock(job["clock_shift"])
     if "umask" in job:
         os.umask(job["umask"])
+    if "more_memory" in job:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            used = int(statm.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + job["more_memory"],) * 2)
     if job.get("uid"):
         os.setgroups([])
         os.setgid(job["uid"])

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -137,6 +139,47 @@ def test_a_read_only_disk(name: str, scenarios: Scenarios, forks: Forks, tally: 
     found = [] if run.failed and run.failure_class == "disk" else ["not refused as disk: %s" % run.message]
     found += oracle.equality_violations(attempt.old, attempt.contents())
     tally.point("EROFS", name, found + judged(attempt, run, forks))
+
+
+def allowed(*command: object) -> None:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("%s: %s" % (" ".join(map(str, command)), done.stderr.strip()))
+
+
+@contextmanager
+def mounted_read_only(directory: Path) -> Iterator[None]:
+    """The kernel itself says EROFS, to root too."""
+    allowed("mount", "--bind", directory, directory)
+    try:
+        allowed("mount", "-o", "remount,bind,ro", directory)
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+@contextmanager
+def immutable(directory: Path) -> Iterator[None]:
+    """The kernel itself says EPERM, to root too."""
+    allowed("chattr", "-R", "+i", directory)
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-R", "-i", str(directory)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and set attributes")
+@pytest.mark.parametrize("refusing", [mounted_read_only, immutable], ids=lambda value: value.__name__)
+@pytest.mark.parametrize("name", ["snapshot", "rollback", "swap", "migrate", "catch-up", "prune"])
+def test_a_directory_that_refuses_root(
+    name: str, refusing: Callable[[Path], AbstractContextManager[None]], scenarios: Scenarios, forks: Forks, tally: Tally
+) -> None:
+    attempt = scenarios.all[name].attempt()
+    with refusing(attempt.store if attempt.writes_store else attempt.state):
+        run = forks.run(attempt.module, attempt.options)
+    found = [] if run.failed and run.failure_class == "disk" else ["not refused as disk: %s %s" % (run.failure_class, run.message)]
+    found += oracle.equality_violations(attempt.old, attempt.contents())
+    tally.point(refusing.__name__, name, found + judged(attempt, run, forks))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Callable
 
+import numpy as np
 import pytest
 
 from tests.support import trap_data
@@ -20,8 +21,8 @@ from tests.support.run_module import run_module
 VECTORS = trap_data.vectors(20)
 
 
-def filled(place: RawChroma, name: str, text: str) -> str:
-    collection_id: str = place.create(name)
+def filled(place: RawChroma, name: str, text: str, space: str = "l2") -> str:
+    collection_id: str = place.create(name, {"hnsw:space": space})
     place.add(collection_id, [Record(f"r{row}", VECTORS[row], text, {"n": row}) for row in range(12)])
     return collection_id
 
@@ -106,6 +107,23 @@ def test_a_write_that_changes_nothing_is_no_failure(case: Case, target_proxy: Co
     done = once(target_proxy, first_write, lambda: case.target.update(things, ids=["r5"], documents=["as it was"]))
     assert case.through(target=target_proxy).rollback(snapshot_id=snapshot_id)["verified"]
     assert done
+
+
+@pytest.mark.parametrize("space", ["cosine", "l2"])
+def test_another_rounding_is_a_write_where_the_collection_ranks_by_more_than_the_angle(space: str, case: Case, target_proxy: CountingProxy) -> None:
+    """Servers answer with the vectors of a cosine collection rounded one way and later another, and nobody wrote."""
+    things = filled(case.target, "things", "as it was", space)
+    snapshot_id = case.snapshot()["snapshot"]["snapshot_id"]
+    case.target.update(things, ids=["r0"], documents=["damaged"])
+    rounded = [float(np.nextafter(np.float32(value), np.float32(np.inf))) for value in VECTORS[0]]
+    done = once(target_proxy, last_look, lambda: case.target.update(things, ids=["r0"], embeddings=[rounded]))
+    result = case.through(target=target_proxy).rollback(snapshot_id=snapshot_id, fails=space == "l2")
+    assert done
+    if space == "l2":
+        assert (result["failure_class"], "would be lost" in result["msg"]) == ("drift", True), result["msg"]
+    else:
+        assert result["verified"]
+        assert case.target.contents()["things"].records["r0"].document == "as it was"
 
 
 def test_a_consistent_snapshot_is_of_one_moment_across_collections(case: Case, target_proxy: CountingProxy) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Callable
 from .._errors import UsageError
 from .._files import disk_errors
 from .._records.collection_spec import CollectionSpec
+from .._records.read_ahead import NEVER_BEGAN, POLL_SECONDS
 from .._records.record_batch import RecordBatch, concatenate
 from .container import TEXT_LEVEL, VECTOR_LEVEL, ContainerWriter
 from .encoding import encode_ids, encode_texts, encode_vectors
@@ -246,26 +247,40 @@ class _Worker:
     def __init__(self) -> None:
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(maxsize=2 * QUEUED_BATCHES)
         self._failure: BaseException | None = None
+        self._asked = self._done = 0  # each written by one thread alone
         self._thread: threading.Thread | None = threading.Thread(target=self._run, name="archive-writer", daemon=True)
         self._thread.start()
 
     def submit(self, job: Callable[[], None]) -> None:
         self._raise()
-        self._jobs.put(job)
+        self._asked += 1
+        if not self._put(job):
+            raise MemoryError(NEVER_BEGAN)
 
     def finish(self) -> None:
         """Wait for all jobs."""
         self.stop(drop=False)
         self._raise()
+        if self._done < self._asked:
+            raise MemoryError(NEVER_BEGAN)
 
     def stop(self, drop: bool = True) -> None:
         if self._thread is None:
             return
         if drop and self._failure is None:
             self._failure = RuntimeError("the writer was stopped")
-        self._jobs.put(None)
+        self._put(None)
         self._thread.join()
         self._thread = None
+
+    def _put(self, job: Callable[[], None] | None) -> bool:
+        while self._thread is not None and self._thread.is_alive():
+            try:
+                self._jobs.put(job, timeout=POLL_SECONDS)
+                return True
+            except queue.Full:
+                continue
+        return False
 
     def _run(self) -> None:
         while True:
@@ -275,6 +290,7 @@ class _Worker:
             if self._failure is None:
                 try:
                     job()
+                    self._done += 1
                 except BaseException as error:
                     self._failure = error
 

@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 POLL_SECONDS = 0.1
 # One request is answered by the server while the answer to the one before is decoded.
 REQUESTS_AT_ONCE = 2
+# A thread without memory for its first line dies without a word (and may keep Thread.start waiting for ever: python/cpython#140746).
+NEVER_BEGAN = "too little of it to begin a thread"
 
 
 class _End:
@@ -59,7 +61,12 @@ def read_ahead(items: Iterable[Item], depth: int = 1) -> Iterator[Item]:
     worker.start()
     try:
         while True:
-            item = waiting.get()
+            try:
+                item = waiting.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                if worker.is_alive() or not waiting.empty():
+                    continue
+                raise MemoryError(NEVER_BEGAN) from None
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error

@@ -1,0 +1,34 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Memory that runs out in the middle: no result is made up, nothing is harmed, and the second run goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Tally
+from .forks import Forks
+from .scenarios import Scenarios
+
+# MiB of address space that are left when the module begins: too few for a thread, too few for what it reads, enough. With less than one,
+# Python itself waits for ever for a thread that could not begin (python/cpython#140746).
+LEFT = (2, 4, 9, 12, 17, 20, 24, 32, 64, 256)
+
+
+@pytest.mark.parametrize("name", ["snapshot", "incremental", "migrate", "catch-up", "rollback", "swap"])
+def test_memory_runs_out(name: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
+    ended = set()
+    for left in (LEFT[0], *tally.chosen(LEFT[1:-1]), LEFT[-1]):
+        attempt = scenarios.all[name].attempt()
+        run = forks.run(attempt.module, attempt.options, more_memory=left << 20)
+        ended.add(run.failed)
+        found = attempt.dead()
+        if run.signal:
+            found.append("it was ended by signal %d" % run.signal)
+        again = forks.run(attempt.module, attempt.options)
+        if again.failed:
+            found.append("the second run failed: %s" % again.message)
+        tally.point("memory", "%d MiB" % left, found + attempt.converged())
+    assert ended == {True, False}, "some must not be enough, and some enough"

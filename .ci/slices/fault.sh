@@ -9,6 +9,9 @@ left_out="network and (swap or catch or good)
   or EDQUOT and not snapshot
   or killed_where and not snapshot]
   or killed_while_it
+  or refuses_root and not (snapshot-immutable or rollback-mounted)
+  or memory_runs_out and not rollback]
+  or within_sqlite and not current-freeze
   or twenty and not [rollback]
   or network and refused-
   or no_other_playbook and not monitor

@@ -2,6 +2,7 @@
 # Every trap through two pairs of releases: one from 0.4.24 (or 0.3.29, where that is installed), one that the week's number draws.
 # Then authentication, TLS and databases with 0.4.24, and every module on the oldest Python. All of it: make test-versions
 # Budget: 190 s
+# Beside: lab
 set -eu -o pipefail
 export VERSIONS_SEED=${VERSIONS_SEED:-$(date +%G%V)} BUDGET_SECONDS=${BUDGET_SECONDS:-150}
 echo "Seed $VERSIONS_SEED"

@@ -115,8 +115,22 @@ class Reconciler:
     def delete(self, pages: Iterable[Sequence[str]]) -> None:
         """Delete records by id."""
         for ids in deletable_parts(pages):
-            self._target.server.delete(self._target.stored.id, ids)
+            self._delete(ids)
             self.difference.count_deleted(ids)
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        """Delete, and see that they are gone: where an id was changed on its way, another record went in its place."""
+        target = self._target
+        target.server.delete(target.stored.id, ids)
+        for start in range(0, len(ids), target.page_size):
+            left = target.server.get(target.stored.id, ids=ids[start : start + target.page_size])["ids"]
+            if left:
+                raise IntegrityError(
+                    f"Record {left[0]!r} of collection {target.name!r} on {target.server.endpoint.url} is there after it was deleted: it was written again, "
+                    "or the request was changed on its way and may have deleted another one. Run the same task again, which compares everything.",
+                    collection=target.name,
+                    ids=left[:10],
+                )
 
     def _write(self, work: _Work) -> None:
         server, collection = self._target.server, self._target.stored.id
@@ -125,7 +139,7 @@ class Reconciler:
         if away:
             if self._journal is not None:
                 self._journal.append({"state": "replacing", "collection": self._target.name, "ids": away})
-            server.delete(collection, away)
+            self._delete(away)
         metadatas: list[Metadata | None] = list(records.metadatas)
         for row, keys in work.keys.items():
             metadatas[row] = {**(metadatas[row] or {}), **dict.fromkeys(keys)}

@@ -126,7 +126,11 @@ test-lab-newest: setup ## The installed archive on the newest ansible-core, from
 
 .PHONY: test-molecule
 test-molecule: setup-dev ## The Molecule scenarios, between the hosts of the lab (needs root; SCENARIOS=fleet for one)
-	cd extensions && export PATH="$(CURDIR)/$(BIN):$$PATH" && for scenario in $(SCENARIOS); do ../tests/lab/lab molecule test --scenario-name $$scenario || exit; done
+	# With a memory of its own each time: Molecule takes hosts for prepared that an earlier lab had.
+	cd extensions && export PATH="$(CURDIR)/$(BIN):$$PATH" MOLECULE_EPHEMERAL_DIRECTORY && for scenario in $(SCENARIOS); do \
+		MOLECULE_EPHEMERAL_DIRECTORY=$$(mktemp -d); trap 'rm -rf "$$MOLECULE_EPHEMERAL_DIRECTORY"' EXIT; \
+		../tests/lab/lab molecule test --scenario-name $$scenario || exit; rm -rf "$$MOLECULE_EPHEMERAL_DIRECTORY"; \
+	done
 
 .PHONY: test-fault
 test-fault: setup ## Kills at every step, full disks, broken networks, hostile servers, histories (PYTEST_ARGS="--points 4 --seed 7" for some)

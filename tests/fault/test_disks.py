@@ -100,13 +100,18 @@ def sizes(attempt: Attempt) -> dict[Path, int]:
     return {path: path.stat().st_size for place in (attempt.store, attempt.state) for path in place.rglob("*") if path.is_file()}
 
 
+def allowed(*command: object) -> None:
+    """Run it; where this machine does not let us, the test is left out, and says so."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("%s: %s" % (" ".join(map(str, command)), done.stderr.strip()))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir(mode=0o700)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k,mode=0700", "tmpfs", str(place)], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("no right to mount a small file system: %s" % mounted.stderr.decode().strip())
+    allowed("mount", "-t", "tmpfs", "-o", "size=48k,mode=0700", "tmpfs", place)
     yield place
     subprocess.run(["umount", str(place)], check=True)
 
@@ -139,12 +144,6 @@ def test_a_read_only_disk(name: str, scenarios: Scenarios, forks: Forks, tally: 
     found = [] if run.failed and run.failure_class == "disk" else ["not refused as disk: %s" % run.message]
     found += oracle.equality_violations(attempt.old, attempt.contents())
     tally.point("EROFS", name, found + judged(attempt, run, forks))
-
-
-def allowed(*command: object) -> None:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("%s: %s" % (" ".join(map(str, command)), done.stderr.strip()))
 
 
 @contextmanager

@@ -19,20 +19,29 @@ def threads_that_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading.Thread, "run", lambda self: None)
 
 
+def ended_worker() -> writer._Worker:
+    """A worker whose thread is gone: one that is only about to end still takes a job, which `finish` then misses."""
+    worker = writer._Worker()
+    thread = worker._thread
+    assert thread is not None
+    thread.join()
+    return worker
+
+
 def test_reading_ahead_fails() -> None:
     with pytest.raises(MemoryError, match=NEVER_BEGAN):
         next(read_ahead([1, 2, 3]))
 
 
 def test_an_archive_is_not_finished() -> None:
-    worker = writer._Worker()
+    worker = ended_worker()
     for attempt in (lambda: worker.submit(lambda: None), worker.finish):
         with pytest.raises(MemoryError, match=NEVER_BEGAN):
             attempt()
 
 
 def test_an_archive_that_its_thread_left_half_written_is_not_finished() -> None:
-    worker = writer._Worker()
+    worker = ended_worker()
     worker._asked = 1
     with pytest.raises(MemoryError, match=NEVER_BEGAN):
         worker.finish()

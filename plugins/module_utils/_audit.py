@@ -15,7 +15,6 @@ import errno
 import fcntl
 import hashlib
 import io
-import json
 import math
 import os
 import pwd
@@ -31,6 +30,7 @@ from typing import IO, Any
 from ._errors import DiskError, OperationError
 from ._files import PRIVATE_FILE, disk_errors, fsync_directory
 from ._journal import append_line, cut_torn_line, last_break
+from ._nesting import shallow_json
 from ._operation_log import LOGS, OperationLog, logs_directory
 
 AUDIT_FILE = "rollback_audit.jsonl"
@@ -38,7 +38,6 @@ FIRST = "0" * 64
 INITIATED, COMPLETED, FAILED = "initiated", "completed", "failed"
 ROLLBACK = "rollback"
 MAX_MESSAGE = 2000
-MAX_NESTING = 64
 MAX_ACTION = 64
 NO_FILE = "is no regular file but a link or something else"
 # What is read again of a line, and what it may be. The first three are in every line; lines of older releases may lack others.
@@ -282,10 +281,10 @@ def _server(entry: Mapping[str, Any]) -> Any:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """The entry of a line, or None where it is none: everything that is read again has the type that it was written with."""
     try:
-        entry = json.loads(line, parse_constant=_finite, parse_float=_finite)
+        entry = shallow_json(line, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(entry, dict) or not _is_shallow(entry, MAX_NESTING):
+    if not isinstance(entry, dict):
         return None
     details = entry.get("details")
     scope = details.get("collections") if isinstance(details, dict) and entry.get("action") == ROLLBACK else None
@@ -305,13 +304,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is no JSON")
     return value
-
-
-def _is_shallow(value: Any, levels: int) -> bool:
-    """Whether it can be written again, and returned, without running out of stack."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return not isinstance(value, list) or (levels > 0 and all(_is_shallow(item, levels - 1) for item in value))
 
 
 def _is_names(value: Any) -> bool:

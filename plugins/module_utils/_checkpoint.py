@@ -21,6 +21,7 @@ from typing import Any
 
 from ._errors import DiskError, UsageError
 from ._files import atomic_write, check_private_directory
+from ._nesting import shallow_json
 
 PREFIX = "checkpoint_"
 SAVE_EVERY_SECONDS = 1.0
@@ -151,11 +152,11 @@ def _newest_first(directory: str) -> list[str]:
 def _load(path: str) -> Checkpoint | None:
     try:
         with open(path, encoding="utf-8") as file:
-            values = json.load(file)
+            values = shallow_json(file.read())
         return Checkpoint(**{name: values[name] for name in Checkpoint.__dataclass_fields__})
     except OSError as error:
         raise DiskError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         raise UsageError(f"{path} is no readable checkpoint. Delete it: nothing is lost, the migration compares before it writes.") from None
 
 

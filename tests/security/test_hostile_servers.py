@@ -57,6 +57,21 @@ def column(name: str, value: Any) -> Callable[[bytes], bytes]:
     return changed(lambda answer: {**answer, name: value(answer) if callable(value) else value})
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """JSON can be read this deep, and what was read not be written again at the end of a run."""
+    value: dict[str, Any] = {}
+    for _level in range(levels - 1):
+        value = {"in": value}
+    return value
+
+
+def described(name: str) -> Callable[[bytes], bytes]:
+    """Of every collection that is listed, one part of its description is nested deep."""
+    return changed(lambda page: [{**collection, name: nested(600)} for collection in page])
+
+
+DEEP = ("metadata", "configuration_json", "schema")
+
 NONSENSE: dict[str, tuple[Callable[[Seen], bool], Callable[[bytes], bytes]]] = {
     "collections: an object": (listing, constant(b'{"collections": []}')),
     "collections: null": (listing, constant(b"null")),
@@ -65,6 +80,7 @@ NONSENSE: dict[str, tuple[Callable[[Seen], bool], Callable[[bytes], bytes]]] = {
     "collections: a number as name": (listing, constant(b'[{"id": "x", "name": 5}]')),
     "collections: metadata a list": (listing, changed(lambda page: [{**page[0], "metadata": []}])),
     "collections: dimension a text": (listing, changed(lambda page: [{**page[0], "dimension": "8"}])),
+    **{f"collections: {name} deep": (listing, described(name)) for name in DEEP},
     "deep": (listing, constant(b"[" * 200_000 + b"]" * 200_000)),
     "not JSON": (listing, constant(b"<html>")),
     "cut off": (listing, lambda body: body[:-3]),
@@ -73,6 +89,7 @@ NONSENSE: dict[str, tuple[Callable[[Seen], bool], Callable[[bytes], bytes]]] = {
     "ids: an object": (naming, constant(b"[]")),
     "documents: numbers": (reading, column("documents", lambda answer: [1] * len(answer["ids"]))),
     "documents: too few": (reading, column("documents", lambda answer: (answer["documents"] or [])[1:])),
+    "metadata: deep": (reading, column("metadatas", lambda answer: [nested(600)] * len(answer["ids"]))),
     "metadata: texts": (reading, column("metadatas", lambda answer: ["x"] * len(answer["ids"]))),
     "uris: objects": (reading, column("uris", lambda answer: [{}] * len(answer["ids"]))),
     "embeddings: a text": (reading, column("embeddings", "many")),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import IntegrityError, InvalidDataError
 from .._libraries import np
+from .._nesting import MAX_NESTING, TOO_DEEP, is_shallow
 from .._records.record_batch import RecordBatch
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def decode_texts(data: bytes, rows: int, name: str) -> list[dict[str, Any]]:
     for record in records:
         if not isinstance(record, dict) or not _is_record(record):
             raise IntegrityError(f"The entry {name} holds a line that is no record.")
+    if not is_shallow(records, MAX_NESTING + 2):
+        raise IntegrityError(f"The entry {name} holds a record that {TOO_DEEP}. Use another snapshot.")
     return records
 
 

@@ -21,6 +21,7 @@ from .._endpoint import Endpoint
 from .._errors import IntegrityError, UsageError
 from .._files import read_regular_file
 from .._libraries import fastjsonschema
+from .._nesting import MAX_NESTING, shallow_json
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.digest import canonical_json
 from .container import Entry
@@ -33,6 +34,8 @@ FORMAT_NAME = "infrafabric.chromadb snapshot"
 RECORDS, FILES = "records", "files"
 MAX_MANIFEST = 256 << 20
 NAMED_IDS = 10
+# What a server may say of a collection is four levels below.
+MAX_LEVELS = MAX_NESTING + 4
 
 # JSON has two spellings for these; only the one that is written is accepted, so that no flipped bit goes unseen.
 UPPER_CASE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u(?![0-9a-f]{4})")
@@ -223,7 +226,7 @@ def parse_manifest(data: bytes, snapshot_id: str) -> Manifest:
         text = data.decode("utf-8")
         if UPPER_CASE_ESCAPE.search(text):
             raise ValueError("an escape is not in lower case")
-        values = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        values = shallow_json(text, MAX_LEVELS, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
         # Before the schema, which would say no more than that the version is not ours.
         if isinstance(values, dict) and isinstance(values.get("format_version"), int) and values["format_version"] > FORMAT_VERSION:
             raise IntegrityError(

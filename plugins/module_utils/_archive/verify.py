@@ -127,7 +127,7 @@ def content_problems(layer: Layer, is_damaged: bool) -> list[Problem]:
                 problems.append(Problem(f"The entry {entry.name} of {container.path} contradicts the manifest."))
         except OperationError as error:
             problems.append(Problem(error.message, error.failure_class))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.append(Problem(f"The entry {entry.name} of {container.path} is no JSON: {error}."))
     end = last.offset + last.compressed_size if last else len(GZIP_HEADER)
     if not container.frame_is_right(end):

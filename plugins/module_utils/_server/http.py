@@ -20,6 +20,7 @@ from urllib.parse import quote
 from .._endpoint import Endpoint
 from .._errors import AuthError, IntegrityError, LockedError, OperationError, TimeoutExceededError, TlsError, UnreachableError, VersionError
 from .._libraries import requests
+from .._nesting import TOO_DEEP, TooDeepError, shallow_json
 from .._secrets import Secrets
 
 MAX_RESPONSE_BYTES = 1 << 30
@@ -64,7 +65,7 @@ class HttpClient:
             self._idle.pop().close()
 
     def call(
-        self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = json.loads, attempts: int | None = None
+        self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = shallow_json, attempts: int | None = None
     ) -> Any:
         """Send one request below the endpoint's URL and return the decoded answer.
 
@@ -146,6 +147,10 @@ class HttpClient:
             return None
         try:
             return decode(content)
+        except TooDeepError:
+            raise IntegrityError(
+                f"{self.endpoint.url}: the answer to {method} {path} {TOO_DEEP}. Look at the server and at what is in front of it."
+            ) from None
         except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{self.endpoint.url}: the answer to {method} {path} is no readable JSON ({type(error).__name__}).") from None
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._endpoint import Endpoint
 from .._errors import IntegrityError, InvalidDataError, OperationError, TimeoutExceededError, UnreachableError
+from .._nesting import MAX_NESTING, TOO_DEEP, is_shallow
 from .answers import decode_records
 from .capabilities import Capabilities
 from .http import HttpClient, StatusError
@@ -121,7 +122,7 @@ class Server(ABC):
         joint = "&" if scope else "?"
         offset = 0
         while True:
-            page = self.http.call("GET", f"{self._collections_path()}{scope}{joint}limit={COLLECTIONS_PAGE}&offset={offset}")
+            page = self.http.call("GET", f"{self._collections_path()}{scope}{joint}limit={COLLECTIONS_PAGE}&offset={offset}", decode=json.loads)
             if not isinstance(page, list):
                 raise self._nonsense("a list of collections", page)
             known = len(found)
@@ -147,7 +148,7 @@ class Server(ABC):
         """Create a collection; one of that name must not exist."""
         body = self._creation(name, metadata, configuration, schema)
         try:
-            return self._stored(self.http.call("POST", self._collections_path() + self._scope(), body, write=True))
+            return self._stored(self.http.call("POST", self._collections_path() + self._scope(), body, write=True, decode=json.loads))
         except StatusError as error:
             if error.status in (400, 422):
                 raise InvalidDataError(f"{self.endpoint.url} refuses the collection {name!r}: {error.reason}") from None
@@ -203,6 +204,9 @@ class Server(ABC):
         for name, types in RECORD_TYPES.items():
             if answer.get(name) is not None and not _consists_of(answer[name], types):
                 raise self._nonsense(f"{name} of records", answer[name])
+        if not is_shallow(answer.get("metadatas"), MAX_NESTING + 1):
+            deep = next((record_id for record_id, metadata in zip(answer["ids"], answer["metadatas"]) if not is_shallow(metadata)), None)
+            raise self._too_deep(f"the metadata of the record {deep!r}")
         vectors = answer.get("embeddings")
         if isinstance(vectors, (str, dict, int, float)) or (isinstance(vectors, list) and not _consists_of(vectors, {list, type(None)})):
             raise self._nonsense("embeddings of records", vectors)
@@ -274,17 +278,24 @@ class Server(ABC):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str) or not isinstance(entry.get("name"), str):
             raise self._nonsense("a collection", entry)
         configuration = entry.get("configuration_json") or entry.get("configuration")
-        for value in (entry.get("metadata"), configuration, entry.get("schema")):
+        for what, value in (("metadata", entry.get("metadata")), ("configuration", configuration), ("schema", entry.get("schema"))):
             if not isinstance(value, (dict, type(None))):
                 raise self._nonsense("a collection", entry)
+            if not is_shallow(value):
+                raise self._too_deep(f"the {what} of the collection {entry['name']!r}")
         if not isinstance(entry.get("dimension"), (int, type(None))):
             raise self._nonsense("a collection", entry)
         return StoredCollection(entry["id"], entry["name"], entry.get("metadata"), configuration, entry.get("schema"), entry.get("dimension"))
 
     def _nonsense(self, what: str, answer: Any) -> IntegrityError:
-        shown = json.dumps(answer, default=str)[:100]
+        shown = json.dumps(answer, default=str)[:100] if is_shallow(answer) else f"what {TOO_DEEP}"
         return IntegrityError(
             f"{self.endpoint.url} was asked for {what}, and answered {shown}, which cannot be that. Look at the server and at what is in front of it."
+        )
+
+    def _too_deep(self, what: str) -> IntegrityError:
+        return IntegrityError(
+            f"{self.endpoint.url}: {what} {TOO_DEEP}, and could not be saved and brought back. Change it there, or look at what is in front of the server."
         )
 
     def delete(self, collection_id: str, ids: Sequence[str]) -> None:

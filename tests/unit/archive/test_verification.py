@@ -19,6 +19,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.mani
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, require_sound, verify_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._nesting import MAX_NESTING
 
 from .conftest import get, make_records, problems_of, put
 
@@ -216,6 +217,19 @@ def test_what_is_no_manifest(store, snapshot, edit):
     assert [problem.failure_class for problem in problems_of(store, snapshot_id, "none")] == ["integrity"]
 
 
+def test_what_a_collection_may_be_and_what_is_nested_too_deep(store, snapshot, rewrite_manifest):
+    """Such a manifest can be read, and not be returned: its hash says nothing against it."""
+    for levels in (MAX_NESTING, 600):
+        value = {}
+        for _level in range(levels - 1):
+            value = {"in": value}
+        rewrite_manifest(snapshot[0], lambda values, value=value: values["collections"]["c"]["spec"].update(metadata=value))
+        if levels == MAX_NESTING:
+            assert load_manifest(store, snapshot[0]).specs()[0].metadata == value
+    with pytest.raises(IntegrityError, match="nested more than"):
+        load_manifest(store, snapshot[0])
+
+
 def test_the_other_spelling_of_a_value_is_noticed(store, write, rewrite_manifest):
     manifest = write({"c": [make_records(1)]})
 
@@ -295,6 +309,7 @@ def record(**fields):
         record(embedded=True),
         record(embedded=None),
         record(more=1),
+        '{"id": "a", "document": null, "uri": null, "metadata": ' + '{"in": ' * 600 + "null" + "}" * 600 + "}",
         '{"id": "a", "document": null, "uri": null, "data": null}',
         "[" * 100_000,
         "\ud800",
@@ -324,10 +339,11 @@ def test_deleted_ids_that_are_none(store, write, write_changes, monkeypatch):
         write_changes(base, {"c": ([], ["id-0"], [records.select([1, 2, 3])])})
 
 
-def test_a_description_that_contradicts_the_manifest(store, write, monkeypatch):
-    monkeypatch.setattr(writer, "spec_content", lambda spec: b'{"name": "other"}\n')
+@pytest.mark.parametrize(("content", "words"), [(b'{"name": "other"}\n', "contradicts the manifest"), (b"[" * 100_000, "is no JSON")])
+def test_a_description_that_contradicts_the_manifest(store, write, monkeypatch, content, words):
+    monkeypatch.setattr(writer, "spec_content", lambda spec: content)
     manifest = write({"c": [make_records(1)]}, verify=False)
-    assert "contradicts the manifest" in problems_of(store, manifest.snapshot_id)[0].message
+    assert words in problems_of(store, manifest.snapshot_id)[0].message
 
 
 def test_a_snapshot_that_is_said_to_be_based_on_itself(store, snapshot, rewrite_manifest):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -24,6 +25,7 @@ from ._files import atomic_write, check_private_directory
 from ._nesting import shallow_json
 
 PREFIX = "checkpoint_"
+SOME_SHARD = r"(?:_shard_\d+_of_\d+)?"
 SAVE_EVERY_SECONDS = 1.0
 ERRORS_KEPT = 20
 INITIALIZATION, VALIDATE, IMPORT, VERIFY = "initialization", "validate", "import", "verify"
@@ -52,6 +54,11 @@ class Checkpoint:
     last_batch_index: int = -1
     errors: list[str] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        """In the names of files that a run has under way: whoever holds the lock of this target (and shard) knows that they are nobody else's."""
+        return short_digest(self.target) + _shard_part(self.shard)
 
 
 class CheckpointFile:
@@ -92,11 +99,15 @@ def begin_checkpoint(directory: str, source: str, target: str, rules: str, shard
 
     DiskError for a missing or unwritable directory; UsageError for one that others can change, and where another migration into this target is
     unfinished. One that ended before it wrote anything is forgotten: its correction must be able to begin.
+    Who writes holds the lock of the target (and shard), and what runs that were killed had under way is removed first.
     """
+    new = _new_checkpoint(source, target, rules, shard)
     if not write and not os.path.lexists(directory):
         # In check mode nothing may have made it yet; then nothing is unfinished.
-        return CheckpointFile(None, _new_checkpoint(source, target, rules, shard), resumed=False)
+        return CheckpointFile(None, new, resumed=False)
     _require_directory(directory)
+    if write:
+        _clear(directory, new)
     for path in _newest_first(directory):
         found = _load(path)
         if found is None or found.target != target or found.shard != shard or found.phase == COMPLETE:
@@ -114,9 +125,8 @@ def begin_checkpoint(directory: str, source: str, target: str, rules: str, shard
             )
         return CheckpointFile(path if write else None, found, resumed=bool(found.stats.get("writing")))
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d_%H%M%S")
-    suffix = f"_shard_{shard.replace('/', '_of_')}" if shard else ""
-    path = _free_path(directory, stamp + suffix)
-    return CheckpointFile(path if write else None, _new_checkpoint(source, target, rules, shard), resumed=False)
+    path = _free_path(directory, f"{stamp}_{new.owner}")
+    return CheckpointFile(path if write else None, new, resumed=False)
 
 
 def _new_checkpoint(source: str, target: str, rules: str, shard: str | None) -> Checkpoint:
@@ -126,6 +136,24 @@ def _new_checkpoint(source: str, target: str, rules: str, shard: str | None) -> 
 def short_digest(*texts: str) -> str:
     """Twelve hexadecimal digits that stand for these texts in the name of a file or of a migration."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+
+
+def _shard_part(shard: str | None) -> str:
+    return f"_shard_{shard.replace('/', '_of_')}" if shard else ""
+
+
+def _clear(directory: str, mine: Checkpoint) -> None:
+    """Remove the unfinished files of runs that were killed. A run without shards holds the lock of all shards, and theirs are dead as well."""
+    owner = mine.owner if mine.shard else mine.owner + SOME_SHARD
+    dead = re.compile(
+        rf"\.{PREFIX}\d{{8}}_\d{{6}}_{owner}(_\d+)?\.json\.partial|\..+\.{owner}\.partial"
+        # so called by release 1.0
+        rf"|quarantine_{mine.migration_id}{_shard_part(mine.shard)}\.jsonl\.\d+\.partial",
+        re.ASCII,
+    )
+    for name in os.listdir(directory):
+        if dead.fullmatch(name):
+            _forget(os.path.join(directory, name))
 
 
 def _forget(path: str) -> None:

@@ -7,16 +7,38 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+from typing import Optional
+from unittest import mock
 
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._checkpoint import CheckpointFile, begin_checkpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.quarantine import Quarantine
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import Invalid
+from tests.support.forked import forked
 
 
-def begin(directory: Path, write: bool = True) -> CheckpointFile:
-    return begin_checkpoint(str(directory), "source", "target", "rules", None, write)
+def begin(directory: Path, write: bool = True, target: str = "target", shard: Optional[str] = None) -> CheckpointFile:
+    return begin_checkpoint(str(directory), "source", target, "rules", shard, write)
+
+
+def killed_in_its_first_save(directory: Path, target: str = "target", shard: Optional[str] = None) -> None:
+    """With records that it had left out so far."""
+
+    def run() -> None:
+        checkpoint = begin(directory, target=target, shard=shard)
+        Quarantine(str(directory / "quarantine.jsonl"), checkpoint.checkpoint.owner).add([Invalid("things", "id-0", ["wrong"])])
+        with mock.patch.object(os, "replace", lambda *_paths: signal.raise_signal(signal.SIGKILL)):
+            checkpoint.save("import")
+
+    forked(run)
+
+
+def partials(directory: Path) -> int:
+    return len(list(directory.glob(".*.partial")))
 
 
 @pytest.mark.parametrize("write", [True, False])
@@ -52,3 +74,38 @@ def test_a_directory_that_is_missing_is_missed_only_where_something_is_written(t
     checkpoint = begin(tmp_path / "missing", write=False)
     checkpoint.save("import")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_runs_left_is_cleared(tmp_path: Path) -> None:
+    killed_in_its_first_save(tmp_path)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert len(left) == 2
+    mine = tmp_path / ".notes.partial"
+    mine.touch()
+    begin(tmp_path, write=False)
+    assert partials(tmp_path) == 3, "check mode changes nothing"
+    begin(tmp_path).save("import")
+    assert [path.name.startswith("checkpoint_") for path in tmp_path.iterdir() if path != mine] == [True]
+    assert mine.exists(), "only what the collection makes"
+
+
+def test_what_an_earlier_release_left_is_cleared(tmp_path: Path) -> None:
+    migration_id = begin(tmp_path).checkpoint.migration_id
+    (tmp_path / f"quarantine_{migration_id}.jsonl.4711.partial").touch()
+    (tmp_path / "quarantine_migration_0123456789ab.jsonl.4711.partial").touch()
+    begin(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["quarantine_migration_0123456789ab.jsonl.4711.partial"]
+
+
+def test_what_others_have_under_way_stays(tmp_path: Path) -> None:
+    """The lock of a run is on its target and shard; a run without shards has it on all of them."""
+    killed_in_its_first_save(tmp_path, target="other")
+    for shard in ("0/2", "1/2", "1/20"):
+        killed_in_its_first_save(tmp_path, shard=shard)
+    assert partials(tmp_path) == 8
+    begin(tmp_path, shard="1/2")
+    assert partials(tmp_path) == 6
+    begin(tmp_path)
+    assert partials(tmp_path) == 2
+    begin(tmp_path, target="other")
+    assert partials(tmp_path) == 0

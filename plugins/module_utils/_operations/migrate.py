@@ -126,7 +126,7 @@ class _Migration:
         self.seen = seen
         self.progress = context.progress
         self.targets: dict[str, TargetCollection] = {}
-        self.quarantine = Quarantine(self._quarantine_path())
+        self.quarantine = self._new_quarantine()
         self.journal = Journal(os.path.join(settings.state_directory, self._file_name("journal")), late=True)
         self.total = 0
         self.read = 0
@@ -135,6 +135,9 @@ class _Migration:
         self.warnings: list[str] = []
         self.narrowed: Narrowed | None = None
         self.why_everything: str | None = None
+
+    def _new_quarantine(self) -> Quarantine:
+        return Quarantine(self._quarantine_path(), self.checkpoint.checkpoint.owner)
 
     def _quarantine_path(self) -> str | None:
         if self.context.check_mode or self.settings.on_invalid == "fail":
@@ -189,7 +192,7 @@ class _Migration:
             self.total = sum(sum(feeding.values()) for feeding in fed_by.values()) if self.plan.shard is None else self.plan.records_of_shard()
             return self._with_settled(fed_by)
         # What is found invalid here is written down only if it stops the run; otherwise all of it is found again, vectors included.
-        found = Quarantine(self._quarantine_path())
+        found = self._new_quarantine()
         try:
             return self._judged(found)
         finally:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from .._errors import DiskError, InvalidDataError
-from .._files import FULL
+from .._files import FULL, create_file, fsync_directory
 from .._schema.invalid import InvalidTally
 from .._schema.transformation import Invalid
 
@@ -22,13 +22,15 @@ from .._schema.transformation import Invalid
 class Quarantine(InvalidTally):
     """Takes invalid records as they are found. With a path, each becomes a line of JSON there; the file appears when all are known.
 
-    A line holds `source_collection`, `id` and `reasons`.
+    A line holds `source_collection`, `id` and `reasons`. While it grows it has another name, with `owner` in it (Checkpoint.owner): what is there
+    of that name is of a run that was killed.
     """
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, owner: str) -> None:
         super().__init__()
         self._path = path
-        self._partial = ""
+        self._directory, name = ("", "") if path is None else os.path.split(os.path.abspath(path))
+        self._partial = os.path.join(self._directory, f".{name}.{owner}.partial")
         self._file: IO[str] | None = None
 
     def require_place(self) -> None:
@@ -54,6 +56,7 @@ class Quarantine(InvalidTally):
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._partial, self._path)
+            fsync_directory(self._directory)
         except OSError as error:
             raise _cannot_write(self._path, error) from None
         return self._path
@@ -77,9 +80,10 @@ class Quarantine(InvalidTally):
             raise _cannot_write(path, error) from None
 
     def _open(self, path: str) -> IO[str]:
-        self._partial = f"{path}.{os.getpid()}.partial"
         try:
-            self._file = os.fdopen(os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="ascii")
+            with suppress(FileNotFoundError):
+                os.unlink(self._partial)
+            self._file = os.fdopen(create_file(self._partial), "w", encoding="ascii")
         except OSError as error:
             raise _cannot_write(path, error) from None
         return self._file

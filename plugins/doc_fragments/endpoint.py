@@ -47,7 +47,7 @@ options:
     description: More headers for every request, for example for a proxy in front of the server. Their values are kept secret.
     type: dict
   validate_certs:
-    description: Whether the server's certificate must be valid. Switch it off for tests only.
+    description: Whether the server's certificate must be valid. Switch it off for tests only; each run warns then.
     type: bool
     default: true
   ca_path:

@@ -47,6 +47,11 @@ class Endpoint:
         return f"{self.url} {self.tenant}/{self.database}"
 
     @property
+    def remarks(self) -> dict[str, str]:
+        """What an audit line says of the connection: nothing, unless the server need not prove who it is."""
+        return {"certificates": "unchecked"} if self.url.startswith("https://") and not self.validate_certs else {}
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, longest first, also in the form in which it is sent."""
         found = {self.token, self.password, *(self.headers or {}).values()}

@@ -24,8 +24,10 @@ except ImportError as error:
 
 try:
     import requests
+    from urllib3.util.ssl_ import create_urllib3_context  # what requests itself stands on
 except ImportError as error:
     requests = None  # type: ignore[assignment]
+    create_urllib3_context = None  # type: ignore[assignment]
     MISSING, MISSING_TRACEBACK = error.name, traceback.format_exc()
 
 try:
@@ -40,4 +42,4 @@ try:
 except ImportError:
     orjson = None  # type: ignore[assignment]
 
-__all__ = ["MISSING", "MISSING_TRACEBACK", "fastjsonschema", "np", "orjson", "requests"]
+__all__ = ["MISSING", "MISSING_TRACEBACK", "create_urllib3_context", "fastjsonschema", "np", "orjson", "requests"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 from urllib.parse import unquote
 
@@ -68,6 +68,8 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
     if _libraries.MISSING:
         advice = " The role infrafabric.chromadb.runtime installs what the modules need."
         module.fail_json(missing_required_lib(_libraries.MISSING) + advice, exception=_libraries.MISSING_TRACEBACK)
+    for warning in _unchecked(module.params):
+        module.warn(remove_values(warning, module.no_log_values))
     try:
         outcome = _call(operation, module.params, module.check_mode)
     except OperationError as error:
@@ -103,6 +105,22 @@ def _call(operation: Callable[..., Outcome], parameters: Mapping[str, Any], chec
     if "schema" in options:
         options["schema"] = _read_schema(options["schema"])
     return operation(*_take_endpoints(options), **options, context=context)
+
+
+def _unchecked(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """A warning for each server that need not prove who it is."""
+    for name, options in (("", parameters), *((f"{name}: ", parameters.get(name)) for name in ("source", "target", "embedder"))):
+        if not isinstance(options, Mapping) or options.get("validate_certs") is not False or not options.get("url"):
+            continue
+        try:
+            url = normalized_url(str(options["url"]))
+        except UsageError:
+            continue  # it is refused, and not repeated
+        if url.startswith("https://"):
+            yield (
+                f"{name}validate_certs is false, so whoever answers for {url} is believed to be it, and can read token, password and records, and change "
+                "them. Give the certificate of its authority in ca_path instead, and leave validate_certs at true."
+            )
 
 
 def _take_endpoints(options: dict[str, Any]) -> tuple[Endpoint, ...]:

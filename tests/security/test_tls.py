@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
+import ssl
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from cryptography import x509
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import new_session
 from tests.support.authority import DAY, NOW, Authority
 from tests.support.chroma_server import ChromaServer
 from tests.support.counting_proxy import CountingProxy, Fault, every_request
@@ -43,15 +48,20 @@ def doors(authority: Authority, target_server: ChromaServer) -> Iterator[dict[st
 
 
 def options(module: str, place: RawChroma, door: CountingProxy, directory: Path, **more: Any) -> dict[str, Any]:
-    """The module's options with this door as its server, or as its target."""
+    """The module's options with this door as its server, or as its target; a rollback has a snapshot to go back to."""
     endpoint = {**place.endpoint, "url": door.url, "token": TOKEN, "retries": 0, **more}
+    if module == "monitor_info":
+        return {**endpoint, "duration": 0.2, "interval": 0.1, "searches": 1}
+    if module == "rollback":
+        run_module("snapshot", {**place.endpoint, "directory": str(directory)})
+        endpoint["snapshot_id"] = "latest"
     if module in ("migrate", "validate"):
         both: dict[str, Any] = {"source": place.fresh_database("tls").endpoint, "target": endpoint}
         return {**both, "state_directory": str(directory)} if module == "migrate" else both
-    return {**endpoint, "directory": str(directory)} if module == "snapshot" else endpoint
+    return {**endpoint, "directory": str(directory)} if module in ("snapshot", "rollback") else endpoint
 
 
-MODULES = ("server_info", "snapshot", "migrate", "validate")
+MODULES = ("server_info", "snapshot", "migrate", "validate", "rollback", "monitor_info")
 
 
 @pytest.mark.parametrize("door", ["self-signed", "wrong host", "expired"])
@@ -85,6 +95,61 @@ def test_trusted(doors: dict[str, CountingProxy], authority: Authority, target: 
 def test_not_checked_only_when_told_so(doors: dict[str, CountingProxy], target: RawChroma, tmp_path: Path) -> None:
     for door in doors.values():
         run_module("server_info", options("server_info", target, door, tmp_path, validate_certs=False))
+
+
+def said_of_certificates(result: dict[str, Any]) -> list[str]:
+    return [str(warning) for warning in result.get("warnings", []) if "validate_certs" in str(warning)]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_not_checked_is_said(module: str, doors: dict[str, CountingProxy], authority: Authority, target: RawChroma, tmp_path: Path) -> None:
+    """Where it means something: not without TLS. The audit log remembers it of what was saved and brought back."""
+    tmp_path.chmod(0o700)
+    door = doors["self-signed"]
+    given = options(module, target, door, tmp_path, validate_certs=False)
+    if module == "rollback":
+        target.create("extra", None)
+    (warning,) = said_of_certificates(run_module(module, given))
+    for words in (door.url, "ca_path", "token"):
+        assert words in warning
+    assert ("target: " in warning) == (module in ("migrate", "validate"))
+    assert TOKEN not in warning
+    for unneeded in ({"ca_path": str(authority.path)}, {"url": target.url, "validate_certs": False}):
+        assert said_of_certificates(run_module("server_info", options("server_info", target, doors["good"], tmp_path, **unneeded))) == []
+    if module in ("snapshot", "rollback"):
+        told = [entry["details"].get("certificates") for entry in run_module("audit_info", {"directory": str(tmp_path)})["entries"]]
+        assert "unchecked" in told
+
+
+def test_not_checked_is_said_of_each_server_and_of_failures(target: RawChroma) -> None:
+    nobody = {"url": "https://127.0.0.1:9", "validate_certs": False, "retries": 0}
+    result = run_module("validate", {"source": nobody, "target": {**nobody, "database": "other"}}, fails=True)
+    assert ["source: " in warning for warning in said_of_certificates(result)] == [True, False]
+
+
+def test_nothing_older_than_tls_1_2(authority: Authority) -> None:
+    """The server and this client's OpenSSL would do it; the lowest version that the client asks for is what keeps it away."""
+    old = authority.server("old")
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    for validate_certs in (True, False):
+        session = new_session(Endpoint("https://127.0.0.1", ca_path=str(authority.path), validate_certs=validate_certs))
+        context = session.get_adapter("https://127.0.0.1").poolmanager.connection_pool_kw["ssl_context"]  # type: ignore[attr-defined]
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with CountingProxy("http://127.0.0.1:9", old) as door:
+            with pytest.raises(requests.exceptions.SSLError, match="(?i)protocol"):
+                session.get(door.url)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = ssl.TLSVersion.TLSv1_1
+            try:
+                answered = session.get(door.url).status_code
+            except requests.exceptions.SSLError:
+                pytest.skip("this OpenSSL has no TLS 1.1 any more")
+            assert answered == 502
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

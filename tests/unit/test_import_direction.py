@@ -35,7 +35,7 @@ LAYERS: dict[str, frozenset[str]] = {
 FRONT_FILES = {"_argument_spec", "_module"}
 # Directories beside module_utils; they run on the controller, and reach nothing below the small files but the operations.
 FRONT_DIRECTORIES = {"action", "callback", "doc_fragments", "filter", "lookup", "modules", "plugin_utils", "test"}
-LIBRARIES = {"fastjsonschema", "numpy", "orjson", "requests"}
+LIBRARIES = {"fastjsonschema", "numpy", "orjson", "requests", "urllib3"}
 
 
 class Import(NamedTuple):

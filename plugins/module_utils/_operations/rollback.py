@@ -124,7 +124,7 @@ def rollback(
             if not context.check_mode:
                 raise DriftError(words)
             run.warnings.append(words)
-        told = {"server": endpoint.identity, "collections": None if run.scope is None else sorted(run.scope)}
+        told = {"server": endpoint.identity, "collections": None if run.scope is None else sorted(run.scope), **endpoint.remarks}
         if run.changed and not context.check_mode:
             with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told) as entry:
                 entry.collections_affected = run.affected

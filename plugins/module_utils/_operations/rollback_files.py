@@ -108,7 +108,7 @@ def rollback_files(
             warnings += of_another_server(manifest, identity_of(endpoint)) + _other_release(manifest, directory)
         safety_snapshot_id = None
         rollback_type = "point_in_time" if to_a_moment else "full"
-        told = {"server": endpoint.identity, "collections": None, "data_directory": directory}
+        told = {"server": endpoint.identity, "collections": None, "data_directory": directory, **endpoint.remarks}
         begin = partial(
             audited, store.directory, "rollback", snapshot_id=snapshot_id, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told
         )

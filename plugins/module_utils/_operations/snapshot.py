@@ -167,7 +167,7 @@ def write_snapshot(
     snapshot_id = new_snapshot_id(store, name, started)
     moved: dict[str, list[str]] = {}
     with ExitStack() as stack:
-        entry = stack.enter_context(audited(store.directory, "snapshot", snapshot_id=snapshot_id))
+        entry = stack.enter_context(audited(store.directory, "snapshot", snapshot_id=snapshot_id, details=server.endpoint.remarks))
         below = None if base is None else stack.enter_context(open_snapshot(store, base.snapshot_id))
         writer = stack.enter_context(ArchiveWriter(store, snapshot_id, base=base))
         entry.collections_affected = [collection.name for collection in chosen]

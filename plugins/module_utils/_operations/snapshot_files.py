@@ -64,7 +64,7 @@ def write_files_snapshot(
     """Copy a directory that nobody uses. The caller holds the store's lock."""
     snapshot_id = new_snapshot_id(store, name)
     with audited(store.directory, "snapshot", snapshot_id=snapshot_id) as entry:
-        entry.details = {"method": FILES, "data_directory": directory}
+        entry.details = {"method": FILES, "data_directory": directory, **endpoint.remarks}
         with context.progress.phase("copy"):
             manifest = write_tree(
                 store,

@@ -11,6 +11,7 @@ No redirect is followed, no proxy or .netrc is taken from the environment, and n
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections import deque
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
@@ -19,7 +20,7 @@ from urllib.parse import quote
 
 from .._endpoint import Endpoint
 from .._errors import AuthError, IntegrityError, LockedError, OperationError, TimeoutExceededError, TlsError, UnreachableError, VersionError
-from .._libraries import requests
+from .._libraries import create_urllib3_context, requests
 from .._nesting import TOO_DEEP, TooDeepError, shallow_json
 from .._secrets import Secrets
 
@@ -204,10 +205,22 @@ def new_session(endpoint: Endpoint) -> requests.Session:
             session.headers["Authorization"] = f"Bearer {endpoint.token}"
     if endpoint.username:
         session.auth = requests.auth.HTTPBasicAuth(endpoint.username.encode(), (endpoint.password or "").encode())
-    session.verify = endpoint.ca_path if endpoint.ca_path and endpoint.validate_certs else endpoint.validate_certs
+    # By name in any case: some releases of requests take a context of their own where this is only True.
+    session.verify = (endpoint.ca_path or requests.certs.where()) if endpoint.validate_certs else False
     if endpoint.client_cert:
         session.cert = (endpoint.client_cert, endpoint.client_key) if endpoint.client_key else endpoint.client_cert
+    if endpoint.url.startswith("https://"):
+        session.mount("https://", _tls_adapter(endpoint.validate_certs))
     return session
+
+
+def _tls_adapter(validate_certs: bool) -> requests.adapters.HTTPAdapter:
+    """Connections of TLS 1.2 or newer, whatever this host allows. Whom to trust comes with each request, from the session."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if validate_certs else ssl.CERT_NONE)
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    adapter = requests.adapters.HTTPAdapter()
+    adapter.init_poolmanager(requests.adapters.DEFAULT_POOLSIZE, requests.adapters.DEFAULT_POOLSIZE, ssl_context=context)
+    return adapter
 
 
 def quoted(name: str) -> str:

@@ -112,9 +112,22 @@ def audited(
             entry.details = {**entry.details, "failure_class": error.failure_class}
         if entry.rollback_type is not None:
             entry.rollback_success = False
-        entry.write(FAILED)
+        try:
+            entry.write(FAILED)
+        except OperationError as unwritten:
+            # What went wrong first is what somebody must know.
+            _add_to(error, f"The audit log could not take that down: {unwritten.message}")
         raise
     entry.write(COMPLETED)
+
+
+def _add_to(error: BaseException, sentence: str) -> None:
+    """One more sentence: of the message, or, where that is not ours, of the traceback (from Python 3.11)."""
+    if isinstance(error, OperationError):
+        error.message = f"{error.message} {sentence}"
+        error.args = (error.message, *error.args[1:])
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), sentence]
 
 
 def audit_path(directory: str, *, create: bool = False) -> str:

@@ -78,6 +78,25 @@ def test_a_failure_is_written_and_goes_on(directory):
     assert (last["status"], last["error_message"], last["rollback_success"]) == ("failed", "KeyboardInterrupt", None)
 
 
+@pytest.mark.parametrize("error", [IntegrityError("The archive is damaged.", ids=["a"]), KeyError("lost"), KeyboardInterrupt()], ids=repr)
+def test_a_failure_that_cannot_be_written_is_still_that_failure(directory, monkeypatch, error):
+    """What went wrong first is what somebody must know, and that the log lacks it comes after."""
+    with pytest.raises(type(error)) as failure, audited(directory, "rollback"):
+        monkeypatch.setattr(_audit, "append_audit", full)
+        raise error
+    assert failure.value is error
+    if isinstance(error, IntegrityError):
+        assert str(error) == error.message == "The archive is damaged. The audit log could not take that down: The disk is full."
+        assert error.details == {"ids": ["a"]}
+    else:
+        assert "The disk is full." in error.__notes__[0]
+    assert statuses(directory) == ["initiated"]
+
+
+def full(*_arguments):
+    raise DiskError("The disk is full.")
+
+
 def test_without_an_audit_line_nothing_is_done(directory):
     with open(os.path.join(directory, "logs"), "w"):
         pass

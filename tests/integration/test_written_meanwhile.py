@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Clients that write while a rollback or a snapshot is at work: what they were told is kept is kept, and nothing false is called verified."""
+"""Clients that write while a rollback, a migration or a snapshot is at work: what they were told is kept is kept, and nothing false is called verified."""
 
 from __future__ import annotations
 
@@ -124,6 +124,22 @@ def test_another_rounding_is_a_write_where_the_collection_ranks_by_more_than_the
     else:
         assert result["verified"]
         assert case.target.contents()["things"].records["r0"].document == "as it was"
+
+
+def test_a_record_that_somebody_deletes_after_it_was_migrated_is_missed(case: Case, target_proxy: CountingProxy) -> None:
+    filled(case.source, "things", "as it is")
+
+    def last_listing(seen: Seen) -> bool:
+        """Of the ids, after all was written and read back."""
+        return target_proxy.records_written["add"] > 0 and seen.path.endswith("/get") and json.loads(seen.body).get("ids") is None
+
+    done = once(target_proxy, last_listing, lambda: case.target.delete(case.target.collection("things")["id"], ["r5"]))
+    result = case.through(target=target_proxy).migrate(fails=True)
+    assert done
+    assert (result["failure_class"], result["ids"]) == ("partial", ["r5"]), result["msg"]
+    assert "'things' of the target lacks 'r5' at the end: somebody else deletes there" in result["msg"]
+    assert case.migrate()["records"]["added"] == 1
+    assert case.differences() == []
 
 
 def test_a_consistent_snapshot_is_of_one_moment_across_collections(case: Case, target_proxy: CountingProxy) -> None:

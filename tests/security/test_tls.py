@@ -140,7 +140,7 @@ def test_nothing_older_than_tls_1_2(authority: Authority) -> None:
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
         context.set_ciphers("ALL:@SECLEVEL=0")
         with CountingProxy("http://127.0.0.1:9", old) as door:
-            with pytest.raises(requests.exceptions.SSLError, match="(?i)protocol"):
+            with pytest.raises(requests.exceptions.SSLError, match=r"(?i)protocol"):
                 session.get(door.url)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import stat
+from unittest import mock
 
 import pytest
 
@@ -82,8 +83,7 @@ def test_a_failure_is_written_and_goes_on(directory):
 def test_a_failure_that_cannot_be_written_is_still_that_failure(directory, monkeypatch, error):
     """What went wrong first is what somebody must know, and that the log lacks it comes after."""
     with pytest.raises(type(error)) as failure, audited(directory, "rollback"):
-        monkeypatch.setattr(_audit, "append_audit", full)
-        raise error
+        end_on_a_full_disk(monkeypatch, error)
     assert failure.value is error
     if isinstance(error, IntegrityError):
         assert str(error) == error.message == "The archive is damaged. The audit log could not take that down: The disk is full."
@@ -93,8 +93,9 @@ def test_a_failure_that_cannot_be_written_is_still_that_failure(directory, monke
     assert statuses(directory) == ["initiated"]
 
 
-def full(*_arguments):
-    raise DiskError("The disk is full.")
+def end_on_a_full_disk(monkeypatch, error):
+    monkeypatch.setattr(_audit, "append_audit", mock.Mock(side_effect=DiskError("The disk is full.")))
+    raise error
 
 
 def test_without_an_audit_line_nothing_is_done(directory):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Optional
 from unittest import mock
 
 import pytest
@@ -21,17 +20,17 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.trans
 from tests.support.forked import forked
 
 
-def begin(directory: Path, write: bool = True, target: str = "target", shard: Optional[str] = None) -> CheckpointFile:
+def begin(directory: Path, write: bool = True, target: str = "target", shard: str | None = None) -> CheckpointFile:
     return begin_checkpoint(str(directory), "source", target, "rules", shard, write)
 
 
-def killed_in_its_first_save(directory: Path, target: str = "target", shard: Optional[str] = None) -> None:
+def killed_in_its_first_save(directory: Path, target: str = "target", shard: str | None = None) -> None:
     """With records that it had left out so far."""
 
     def run() -> None:
         checkpoint = begin(directory, target=target, shard=shard)
         Quarantine(str(directory / "quarantine.jsonl"), checkpoint.checkpoint.owner).add([Invalid("things", "id-0", ["wrong"])])
-        with mock.patch.object(os, "replace", lambda *_paths: signal.raise_signal(signal.SIGKILL)):
+        with mock.patch.object(os, "replace", side_effect=lambda *_paths: signal.raise_signal(signal.SIGKILL)):
             checkpoint.save("import")
 
     forked(run)

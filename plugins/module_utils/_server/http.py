@@ -206,7 +206,7 @@ def new_session(endpoint: Endpoint) -> requests.Session:
     if endpoint.username:
         session.auth = requests.auth.HTTPBasicAuth(endpoint.username.encode(), (endpoint.password or "").encode())
     # By name in any case: some releases of requests take a context of their own where this is only True.
-    session.verify = (endpoint.ca_path or requests.certs.where()) if endpoint.validate_certs else False
+    session.verify = (endpoint.ca_path or requests.utils.DEFAULT_CA_BUNDLE_PATH) if endpoint.validate_certs else False
     if endpoint.client_cert:
         session.cert = (endpoint.client_cert, endpoint.client_key) if endpoint.client_key else endpoint.client_cert
     if endpoint.url.startswith("https://"):

@@ -89,6 +89,22 @@ def test_limit_that_leaves_the_target_out_is_refused(tmp_path: Path) -> None:
     assert "None of the targets (new) takes part, and nothing was done." in " ".join(done.stdout.split()), done.stdout
 
 
+@pytest.mark.parametrize(
+    ("playbook", "limit"),
+    [("rollback", ()), *((playbook, ("--limit", "both")) for playbook in ("execute", "rollback", "fleet_rollback", "snapshot", "status", "health"))],
+)
+def test_host_that_is_the_source_and_the_target_is_refused(tmp_path: Path, playbook: str, limit: tuple[str, ...]) -> None:
+    """Its server is one of two: what is meant for the target would be done to the source. With --limit the first play is left out."""
+    inventory = Path(write_inventory(tmp_path, f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"))
+    inventory.write_text(inventory.read_text().replace('"old"', '"both"').replace('"new"', '"both"'))
+    done = ansible_playbook(f"infrafabric.chromadb.{playbook}", "-i", str(inventory), *limit)
+    assert done.returncode != 0, done.stdout
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "both is in chromadb_source and in chromadb_target" in said, done.stdout + done.stderr
+    assert "Connection refused" not in said
+    assert not any((tmp_path / kind).exists() for kind in ("snapshot", "state", "report"))
+
+
 def test_misspelled_option_of_a_rollback_is_refused(tmp_path: Path) -> None:
     inventory = write_inventory(tmp_path, "http://127.0.0.1:1", "http://127.0.0.1:2")
     done = ansible_playbook("infrafabric.chromadb.rollback", "-i", inventory, "-e", '{"rollback_snapshotid": "snapshot_20260101_000000"}')

@@ -51,9 +51,9 @@ class Precheck:
         log = json.loads((self.directory / "reports/precheck_localhost.json").read_text())
         return {verdict["step"]: verdict for verdict in log["verdicts"]}
 
-    def snapshot(self) -> str:
+    def snapshot(self, **options: Any) -> str:
         self.store.mkdir(exist_ok=True)
-        return str(run_module("snapshot", {**self.case.source.endpoint, "directory": str(self.store)})["snapshot"]["snapshot_id"])
+        return str(run_module("snapshot", {**self.case.source.endpoint, "directory": str(self.store), **options})["snapshot"]["snapshot_id"])
 
 
 @pytest.fixture
@@ -100,3 +100,14 @@ def test_verdicts_where_everything_is_wrong(precheck: Precheck) -> None:
         "number 4 of chromadb_contacts has no address", "number 5 of chromadb_contacts has no name", "number 5 of chromadb_contacts has no level from 1 to 4",
     ):  # fmt: skip
         assert words in said
+
+
+def test_backup_is_of_the_database_and_of_all_that_is_migrated(precheck: Precheck) -> None:
+    """The same server has other databases, and a snapshot of some collections brings back no others."""
+    precheck.snapshot(tenant="default_tenant", database="default_database")
+    some = precheck.snapshot(collections=["docs"])
+    found = precheck("backup")["backup"]
+    assert found["verdict"] == "warning", found
+    assert precheck.case.source.endpoint["database"] in found["details"]
+    assert precheck("backup", chromadb_collections=["docs"])["backup"]["details"].startswith(f"{some}, 0.0 hours old")
+    assert precheck("backup", chromadb_collections=["docs", "others"])["backup"]["verdict"] == "warning"

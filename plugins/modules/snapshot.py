@@ -82,6 +82,11 @@ options:
     description: How many verified snapshots are kept at least, however old they are.
     type: int
     default: 1
+  pin:
+    description: The ids of snapshots that are kept in any case.
+    type: list
+    elements: str
+    default: []
   require_consistent:
     description:
       - Whether to fail, with RV(failure_class=drift), when records still change while they are read.
@@ -289,6 +294,7 @@ def main() -> None:
         "batch_size": {"type": "int"},
         "retention_days": {"type": "int", "default": 7},
         "keep_min": {"type": "int", "default": 1},
+        "pin": {"type": "list", "elements": "str", "default": []},
         "require_consistent": {"type": "bool", "default": False},
         "verify": {"type": "bool", "default": True},
         "encryption_key_file": {"type": "path", "no_log": False},

@@ -64,6 +64,7 @@ def snapshot(
     batch_size: int | None,
     retention_days: int | None,
     keep_min: int,
+    pin: Sequence[str] | None,
     require_consistent: bool,
     verify: bool,
     encryption_key_file: str | None,
@@ -89,7 +90,7 @@ def snapshot(
             clean_up_if_idle(store, "snapshot")
         return _outcome(False, store, existing, context)
     if wanted_directory is not None:
-        return _of_files(endpoint, store, wanted_directory, name, retention_days, keep_min, verify, context)
+        return _of_files(endpoint, store, wanted_directory, name, retention_days, keep_min, pin or (), verify, context)
     server = connect(endpoint)
     try:
         chosen = select_collections(server, collections, page=batch_size)
@@ -103,7 +104,7 @@ def snapshot(
             below = _base(store, base, identity)
             selected = collections is not None
             manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below, selected)
-            pruned = prune(store, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
+            pruned = prune(store, keep_min=keep_min, pins=pin or (), known_sound=(manifest.snapshot_id,))
         outcome = _outcome(True, store, manifest, context)
         outcome.warnings.extend(pruned.warnings)
         return outcome
@@ -133,6 +134,7 @@ def _of_files(
     name: str | None,
     retention_days: int | None,
     keep_min: int,
+    pin: Sequence[str],
     verify: bool,
     context: Context,
 ) -> Outcome:
@@ -143,7 +145,7 @@ def _of_files(
     with store_lock(store.directory, "snapshot"), server_lock(endpoint.identity, "snapshot"):
         clean_up(store)
         manifest = write_files_snapshot(endpoint, store, planned, name=name, retention_days=retention_days, verify=verify, context=context)
-        pruned = prune(store, keep_min=keep_min, known_sound=(manifest.snapshot_id,))
+        pruned = prune(store, keep_min=keep_min, pins=pin, known_sound=(manifest.snapshot_id,))
     outcome = _outcome(True, store, manifest, context)
     outcome.warnings.extend(pruned.warnings)
     return outcome

@@ -1,0 +1,38 @@
+# Copyright (c) 2026, InfraFabric
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run goes back to stays, however long the run stays open."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tests.support.case import Case
+from tests.support.raw import Record
+from tests.support.run_module import ansible_playbook
+
+
+def test_snapshot_of_every_night_leaves_the_way_back(case: Case, tmp_path: Path) -> None:
+    """And what snapshot_pin names. Without them, taking one clears away those whose days are over, but for the newest."""
+    case.target.add(case.target.create("docs"), [Record(f"r{n}", [float(n), 1.0], f"text {n}", {"n": n}) for n in range(5)])
+    pinned, way_back, old = (case.snapshot(name=name, retention_days=0, keep_min=3)["snapshot"]["snapshot_id"] for name in ("pinned", "way_back", "old"))
+    state = tmp_path / "runs"
+    state.mkdir()
+    (state / "runbook_new.json").write_text(json.dumps({"id": "20260102t030405", "status": "open", "snapshot_id": way_back}))
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps({"all": {
+        "vars": {
+            "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
+            **{f"chromadb_target_{option}": value for option, value in case.target.endpoint.items()},
+            "chromadb_snapshot_dir": str(case.store), "chromadb_state_dir": str(state), "snapshot_pin": [pinned],
+        },
+        "children": {"chromadb_target": {"hosts": {"new": {}}}},
+    }}))  # fmt: skip
+    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", str(inventory))
+    assert done.returncode == 0, done.stdout + done.stderr
+    left = {path.stem for path in (case.store / "manifests").iterdir()}
+    assert {pinned, way_back} < left
+    assert old not in left

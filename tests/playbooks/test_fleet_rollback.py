@@ -46,9 +46,9 @@ class Fleet:
         self.inventory = directory / "inventory.json"
         self.inventory.write_text(json.dumps({"all": {"vars": variables, "children": {"chromadb_target": {"hosts": hosts}}}}))
 
-    def play(self, code: int, **variables: Any) -> subprocess.CompletedProcess[str]:
+    def play(self, code: int, playbook: str = "fleet_rollback", **variables: Any) -> subprocess.CompletedProcess[str]:
         done = ansible_playbook(
-            "infrafabric.chromadb.fleet_rollback", "-i", str(self.inventory), "-e", json.dumps(variables),
+            f"infrafabric.chromadb.{playbook}", "-i", str(self.inventory), "-e", json.dumps(variables),
             extra_env={"ANSIBLE_STDOUT_CALLBACK": "infrafabric.chromadb.brief"},
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
@@ -99,3 +99,24 @@ def test_it_goes_on_as_far_as_it_may(fleet: Fleet) -> None:
     assert "FAILED" in table["two"]
     assert "rolled back 2 " in table["three"]
     assert (fleet.is_back("one"), fleet.is_back("three")) == (True, True)
+
+
+def test_clients_that_stay_keep_the_target_from_another_migration(source: RawChroma, target: RawChroma, spare_server: ChromaServer, tmp_path: Path) -> None:
+    """They are not moved by it, and what they write from then on must not be overwritten, until `rollback` has brought them back."""
+    fleet = Fleet([source, RawChroma(spare_server.url), target], tmp_path)
+    run_file = tmp_path / "state" / "runbook_one.json"
+    run_file.parent.mkdir()
+    run_file.write_text(json.dumps({"id": "20260102t030405", "status": "cut_over", "cut_over_at": "2026-01-02T04:00:00Z", "cutover_begun": "",
+                                    "cutover_token": "", "clients": ["webui"], "gateways": [], "moved": ["webui"]}))  # fmt: skip
+    fleet.roll_back(0, rollback_discard_new_writes=True)
+    assert fleet.is_back("one")
+    assert json.loads(run_file.read_text())["status"] == "rolled_back"
+
+    refused = fleet.play(2, "execute")
+    assert "The clients have been working with this target since 2026-01-02T04:00:00Z" in " ".join((refused.stdout + refused.stderr).split())
+    # Nor are they brought back by an inventory that lacks them.
+    refused = fleet.play(2, "rollback", rollback_discard_new_writes=True)
+    assert "webui could not be brought back to the source" in " ".join((refused.stdout + refused.stderr).split())
+    fleet.play(0, "rollback", rollback_discard_new_writes=True, rollback_given_up_hosts=["webui"])
+    refused = fleet.play(2, "execute")
+    assert "The clients have been working" not in refused.stdout + refused.stderr

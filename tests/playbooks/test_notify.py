@@ -39,15 +39,15 @@ def webhook() -> Iterator[ScriptedServer]:
         yield server
 
 
-def tell(directory: Path, *events: dict[str, Any], **variables: Any) -> str:
+def tell(directory: Path, *events: dict[str, Any], arguments: tuple[str, ...] = (), **variables: Any) -> str:
     """Of a play that ends with another task, in which nothing fails."""
     tasks: list[dict[str, Any]] = [{"ansible.builtin.include_role": {"name": "infrafabric.chromadb.notify"}, "vars": event} for event in events]
     tasks.append({"ansible.builtin.debug": {"msg": "the run goes on"}})
     playbook = directory / "notify.yml"
     playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "any_errors_fatal": True, "vars": variables, "tasks": tasks}]))
     done = ansible_playbook(
-        "-i", "localhost,", "-c", "local", str(playbook), "-e", json.dumps({"notify_delay_seconds": 0, "notify_retries": 1}),
-        extra_env={"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        "-i", "localhost,", "-c", "local", str(playbook), "-e", json.dumps({"notify_delay_seconds": 0, "notify_retries": 1}), *arguments,
+        extra_env={"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_BECOME_EXE": "/bin/false", "ANSIBLE_BECOME_ALLOW_SAME_USER": "true"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the run goes on" in done.stdout
@@ -70,6 +70,37 @@ def test_levels_and_decisions_with_contacts_that_lack_something(webhook: Scripte
     assert "ChromaDB migration: rolled back\nThe clients work with the old server, as before." in back
     assert "ChromaDB migration: rolled back\nThe clients still work with the new server" in stay
     assert "ChromaDB migration: MARGINAL, a person decides\nThe copy is complete, with warnings.\n- a reason" in marginal
+
+
+def test_decisions_that_are_no_verdict(webhook: ScriptedServer, tmp_path: Path) -> None:
+    decisions = ["hold", "rolled back", "not validated", "of a later release", None]
+    events = [{"notify_event": "decision", "notify_decision": decision, "notify_reasons": ["a reason"]} for decision in decisions]
+    said = tell(tmp_path, *events, chromadb_notify_webhooks=[{"url": f"{webhook.url}/hook"}])
+    assert "did not take" not in said
+    assert [body["text"].replace("ChromaDB migration: ", "") for body in webhook.bodies("hook")] == [
+        "HOLD\nA person holds it, and the clients stay where they are. When that is taken back, run execute again.\n- a reason",
+        *(f"{words}\nThe clients stay where they are.\n- a reason" for words in ("ROLLED BACK", "NOT VALIDATED", "OF A LATER RELEASE", "NO DECISION")),
+    ]
+
+
+@pytest.mark.parametrize("become", [(), ("--become",)], ids=["by variable", "by --become"])
+def test_it_is_told_where_the_control_node_has_no_sudo(become: tuple[str, ...], webhook: ScriptedServer, tmp_path: Path) -> None:
+    variables = {} if become else {"ansible_become": True}
+    said = tell(tmp_path, {"notify_event": "start"}, arguments=become, chromadb_notify_webhooks=[{"url": f"{webhook.url}/hook"}], **variables)
+    assert "did not take" not in said
+    assert len(webhook.bodies("hook")) == 1
+
+
+@pytest.mark.parametrize("webhooks", [None, [], ""])
+def test_lists_that_are_empty(webhooks: Any, tmp_path: Path) -> None:
+    said = tell(tmp_path, {"notify_event": "escalation"}, chromadb_notify_webhooks=webhooks, chromadb_contacts=None)
+    assert "did not take" not in said
+    assert "WARNING" not in said
+
+
+def test_an_option_that_is_none_ends_no_run(webhook: ScriptedServer, tmp_path: Path) -> None:
+    options = {"notify_timeout_seconds": "soon", "notify_window": 7, "notify_subject": None, "notify_war_room": None}
+    tell(tmp_path, {"notify_event": "window", **options}, chromadb_notify_webhooks=[{"url": f"{webhook.url}/hook"}])
 
 
 def test_addresses_that_are_none_are_named_and_the_others_told(webhook: ScriptedServer, tmp_path: Path) -> None:

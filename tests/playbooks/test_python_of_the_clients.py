@@ -24,7 +24,7 @@ def runbook(case: Case, tmp_path: Path) -> Runbook:
 def test_a_client_without_the_runtime_is_moved_and_brought_back(runbook: Runbook) -> None:
     """The inventory names the runtime for all hosts, and it is only on those of the servers."""
     runtime = f"{{{{ '/nonexistent/bin/python' if inventory_hostname == 'the_client' else {json.dumps(sys.executable)} }}}}"
-    runbook.write_inventory(chromadb_python=runtime)
+    runbook.write_inventory(chromadb_python=runtime, validate_thresholds={"max_latency_ms": 600_000, "min_queries_per_second": 0})
     runbook.play("execute")
     runbook.play("cutover")
     assert runbook.target.url.encode() in runbook.env_file.read_bytes()

@@ -21,6 +21,7 @@ CONTACTS = [{"level": level, "name": f"Team {level}", "address": f"team{level}@e
 # How fast a busy machine searches is no matter here.
 UNHURRIED = {"max_latency_ms": 600_000, "min_queries_per_second": 0}
 WINDOW = {"start": "2026-01-02T02:00:00+00:00", "end": "2126-01-02T04:00:00+00:00"}
+DISCARD = {"rollback_discard_new_writes": True}
 
 
 @pytest.fixture
@@ -68,6 +69,12 @@ def test_each_playbook_tells_what_it_does(runbook: Runbook, webhook: ScriptedSer
     start, decision = told("execute")
     is_about(start, "the migration has started")
     is_about(decision, "GO", "The copy is complete and proved.", f"Report: {runbook.directory}/report/the_target/")
+
+    (cutover,) = told("cutover")
+    is_about(cutover, "the clients work with the new server", "the way back is the playbook infrafabric.chromadb.rollback")
+
+    (rolled_back,) = told("rollback", rollback_reason="wrong model", **DISCARD)
+    is_about(rolled_back, "rolled back", "The clients work with the old server", "- wrong model")
 
 
 def test_a_list_of_webhooks_that_is_left_empty_ends_no_run(runbook: Runbook) -> None:

@@ -80,6 +80,13 @@ class Runbook:
         found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
         return found
 
+    def decided(self, host: str = "the_target") -> None:
+        """As execute leaves it; what was not copied yet the cutover copies."""
+        path = self.directory / f"state/{host}/runbook_{host}.json"
+        for place in (path.parent, self.directory / "snapshot" / host):
+            place.mkdir(mode=0o700, parents=True)
+        path.write_text(json.dumps({"id": "20260110t020000", "status": "open", "decision": "go", "source": self.source.url, "target": self.target.url}))
+
     def rollbacks(self) -> list[tuple[str, str, str]]:
         """What the audit log of the target's store says about rollbacks: status, trigger, reason. Its chain is checked."""
         audit = run_module("audit_info", {"directory": str(self.directory / "snapshot/the_target")})

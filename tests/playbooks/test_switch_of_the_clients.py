@@ -17,6 +17,7 @@ import pytest
 
 from tests.playbooks.test_runbook import ENV_FILE, Runbook
 from tests.support.case import Case
+from tests.support.equality import contents_differences
 from tests.support.run_module import run_module
 
 COMPOSE = "services:\n  chat:\n    image: chat\n    environment:\n      - CHROMADB_URL=http://old.example.com:1 # one\n      - MODE=x\n"
@@ -94,6 +95,43 @@ def test_files_of_any_kind_are_switched_when_nobody_postpones_it_any_more(runboo
     runbook.play("rollback", "-e", DISCARD)
     files.are_as_before()
     runbook.target_is_as_before()
+
+
+def with_client(runbook: Runbook, name: str, files: list[dict[str, Any]]) -> None:
+    inventory = json.loads(runbook.inventory.read_text())
+    inventory["all"]["children"]["chromadb_client"]["hosts"][name] = {"chromadb_client_files": files}
+    runbook.inventory.write_text(json.dumps(inventory))
+
+
+def test_a_client_that_names_the_target_already_is_told_before_anybody_is_moved(runbook: Runbook) -> None:
+    """It may be writing there. Where some of its files are to be switched, or all others were, it is one like the others."""
+    canary = "canary-neighbour-3f2"
+    there, old = (runbook.directory / name for name in ("there.env", "old.env"))
+    there.write_text(f"SECRET={canary}\nCHROMADB_URL={runbook.target.url}\n")
+    old.write_text("CHROMADB_URL=http://old.example.com:1\n")
+    files = [{"path": str(path), "key": "CHROMADB_URL"} for path in (there, old)]
+    runbook.decided()
+    before = runbook.target.contents()
+    with_client(runbook, "another", files[:1])
+    for arguments in (("--diff", "-vvv", "--check"), ()):
+        output = runbook.play("cutover", *arguments, fails=True)
+        assert canary not in output.stdout + output.stderr
+        refused = " ".join(output.stdout.split())
+        assert f"The switch would change nothing in {there} of another" in refused
+        assert "Somebody has taken the cutover back" not in refused
+    runbook.client_is_as_before()
+    assert not runbook.restarts.exists()
+    assert contents_differences(before, runbook.target.contents()) == []
+    state = runbook.state()
+    assert state is not None
+    assert state.get("cutover_begun", "") == ""
+
+    with_client(runbook, "another", files)
+    runbook.play("cutover")
+    assert old.read_text() == f"CHROMADB_URL={runbook.target.url}\n"
+    # One that comes later, and was set up where the others work by now.
+    with_client(runbook, "later", files[:1])
+    runbook.play("cutover")
 
 
 def test_no_output_shows_what_else_the_files_hold(runbook: Runbook) -> None:

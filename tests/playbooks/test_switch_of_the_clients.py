@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.playbooks.test_runbook import ENV_FILE, Runbook
+from tests.playbooks.test_runbook import APPROVALS, ENV_FILE, Runbook
 from tests.support.case import Case
 from tests.support.equality import contents_differences
 from tests.support.run_module import run_module
@@ -132,6 +132,44 @@ def test_a_client_that_names_the_target_already_is_told_before_anybody_is_moved(
     # One that comes later, and was set up where the others work by now.
     with_client(runbook, "later", files[:1])
     runbook.play("cutover")
+
+
+def only_the_target_has(runbook: Runbook, **variables: Any) -> None:
+    """As in group_vars/chromadb_target: other hosts of the play come before it."""
+    inventory = json.loads(runbook.inventory.read_text())
+    inventory["all"]["children"]["chromadb_target"]["vars"] = variables
+    for name in variables:
+        inventory["all"]["vars"].pop(name, None)
+    runbook.inventory.write_text(json.dumps(inventory))
+
+
+def test_what_only_the_target_s_group_says_counts_as_well(runbook: Runbook) -> None:
+    postpone = runbook.directory / "postpone"
+    postpone.touch()
+    runbook.decided()
+    only_the_target_has(runbook, chromadb_postpone_file=str(postpone), cutover_postpone_seconds=1, chromadb_approvals=APPROVALS[:2])
+    refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
+    assert "Missing: security, engineering, on_call" in refused
+
+    only_the_target_has(runbook, chromadb_postpone_file=str(postpone), cutover_postpone_seconds=1, chromadb_approvals=APPROVALS)
+    refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
+    assert f"{postpone} still exists on the control node" in refused
+    runbook.client_is_as_before()
+
+    # Where hosts name different ones, those count that all of them name.
+    inventory = json.loads(runbook.inventory.read_text())
+    inventory["all"]["children"]["chromadb_client"]["vars"] = {"chromadb_approvals": APPROVALS[1:]}
+    runbook.inventory.write_text(json.dumps(inventory))
+    refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
+    assert "Missing: operations." in refused
+
+    del inventory["all"]["children"]["chromadb_client"]["vars"]
+    inventory["all"]["children"]["chromadb_target"]["vars"] = {"chromadb_approvals": APPROVALS}
+    runbook.inventory.write_text(json.dumps(inventory))
+    runbook.play("cutover")
+    state = runbook.state()
+    assert state is not None
+    assert state["approvals"] == APPROVALS
 
 
 def test_no_output_shows_what_else_the_files_hold(runbook: Runbook) -> None:

@@ -86,3 +86,15 @@ def test_a_list_of_webhooks_that_is_left_empty_ends_no_run(runbook: Runbook) -> 
     runbook.client_is_as_before()
     runbook.play("rollback")
     runbook.target_is_as_before()
+
+
+def test_a_deadline_that_passes_rolls_back_although_the_contacts_cannot_be_read(runbook: Runbook, webhook: ScriptedServer) -> None:
+    runbook.write_inventory(chromadb_notify_webhooks=[{"url": f"{webhook.url}/hook"}], notify_contacts=7)
+    slow = {"chromadb_migration_deadline": 5, "migrate_max_records_per_second": 2, "chromadb_schema": "none", "chromadb_routes": []}
+    said = " ".join(runbook.play("execute", "-e", json.dumps(slow), fails=True).stdout.split())
+    assert "was perhaps not sent to anybody" in said
+    assert "did not end in time" in said
+    runbook.target_is_as_before()
+    initiated, completed = runbook.rollbacks()
+    assert (initiated[:2], completed[:2]) == (("initiated", "time_based"), ("completed", "time_based"))
+    assert "deadline" in completed[2]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from .document import Console, read_document
 from .scenes import Servers
 from .story import Story
 
+# What a remark names instead: a file of the checkout.
+NAMED = re.compile(r"(?<![\w/])[\w.-]+/[\w./-]*\w")
 DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs/docsite/rst").glob("*.rst"))]
 
 
@@ -30,3 +33,12 @@ def test_what_is_shown_is_what_happens(document: Path, servers: Servers, tmp_pat
     print("%s: %d commands run" % (document.name, story.commands))
     print("\n".join("not run: " + line for line in story.not_run))
     assert story.commands
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_what_is_not_run_is_run_by_something_that_is_there(document: Path) -> None:
+    for step in read_document(document):
+        if isinstance(step, Console) and step.not_run is not None:
+            named = NAMED.findall(step.not_run)
+            assert named, "line %d says why, and not what runs it: %s" % (step.line + 1, step.not_run)
+            assert [name for name in named if not (CHECKOUT / name).exists()] == []

@@ -26,7 +26,6 @@ _DIRECTIVE = re.compile(r"^( *)\.\. code-block:: (\w+)$")
 _CAPTION = re.compile(r"^ *:caption: (\S+)$")
 # "Write `inventories/mine/hosts.yml`:" before a fence.
 _NAMED = re.compile(r"`([\w./-]+\.\w+)`:$")
-ELLIPSIS = "..."
 
 
 class Command(NamedTuple):

@@ -2,27 +2,46 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Is the output that a document shows what the command prints? Everything counts but times, dates, ids, digests, sizes and the width of columns."""
+"""Is the output that a document shows what the command prints?
+
+Everything counts but times, dates, ids, digests, decimals, sizes (up to 1,000 of a unit, or beyond) and the width of columns. A number that is a
+result, one of percent or behind a word such as "lost" or "ratio", counts to its last digit; so do whole hours and days, which somebody chose.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Callable
 
 SNAPSHOT_ID = re.compile(r"snapshot_\d{8}_\d{6}(?:_[A-Za-z0-9_-]+)?")
 
-_MASKS = [
+
+def _size(found: re.Match[str]) -> str:
+    return "%s %s" % ("SIZE" if len(found["whole"]) <= 3 else "SIZE OF THOUSANDS", found["unit"])
+
+
+def _decimal(found: re.Match[str]) -> str:
+    return found[0] if found["named"] or found["percent"] else "N"
+
+
+_MASKS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"snapshot_\d{8}_\d{6}"), "snapshot_ID"),
     (re.compile(r"(pre_migration|checkpoint|report|validation|monitoring|migration)_\d{8}_\d{6}\w*"), r"\1_ID"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b"), "DIGEST"),
     (re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)?"), "TIME"),
     (re.compile(r"(?<!\d)\d{8}[Tt_]?\d{6}Z?(?!\d)"), "TIME"),
-    (re.compile(r"(?<![\d.])\d+\.\d+(?:[eE]-?\d+)?(?![\d.]*\d)"), "N"),
+    # How well a snapshot compresses depends on the ids in it, and on this machine's zlib.
+    (re.compile(r"\d+\.\d+(?= % smaller than its content)"), "N"),
+    # What this machine's disk has.
+    (re.compile(r"\d+ MB (?=(?:are )?free\b)"), "SIZE MB "),
+    (re.compile(r"(?<![\d.])(?P<whole>\d+)(?:\.\d+)?(?: |\n *)(?P<unit>[KMG]i?B)\b"), _size),
+    (re.compile(r"(?P<named>\b(?:\w*_)?(?:lost|loss|ratio|percent)(?:_\w*)?\W{1,5})?(?<![\d.])\d+\.\d+(?:[eE]-?\d+)?(?![\d.]*\d)(?P<percent>\s*%)?"), _decimal),
     # Seconds since 1970.
     (re.compile(r"\b1\d{9}\b"), "TIME"),
-    # Durations and sizes; "1 h 30 min", "12 s", "350 MB", "4.1 ms"; a long text may be wrapped in one.
-    (re.compile(r"\b(?:(?:\d+|N)(?: |\n *)(?:days?|h|min|s|ms|MB|GB|KB|MiB|seconds|minutes)\b ?)+"), "AMOUNT "),
+    # Durations: "12 s", "4.1 ms", of "1 h 30 min" the minutes; a long text may be wrapped in one.
+    (re.compile(r"\b(?:(?:\d+|N)(?: |\n *)(?:min|s|ms|seconds|minutes)\b ?)+"), "DURATION "),
     (re.compile(r"\b\d+\s+a\s+second"), "N a second"),
     (re.compile(r"core \d+\.\d+\.\w+"), "core VERSION"),
     (re.compile(r"\[[=.]+\]|[=.]{8,}"), "BAR"),

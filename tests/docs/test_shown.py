@@ -49,6 +49,44 @@ def test_differs(shown: list[str]) -> None:
     assert difference(shown, PRINTED) is not None
 
 
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ("data_loss_percent: 0.0", "data_loss_percent: 97.3"),
+        ('"data_loss_percent": 0.0,', '"data_loss_percent": 0.1,'),
+        ("valid_ratio: 1.0", "valid_ratio: 0.95"),
+        ("go, 0.0 % lost", "go, 0.1 % lost"),
+        ("data loss: 73.27 % of the expected records", "data loss: 73.28 % of the expected records"),
+        ("98.50% valid", "95.00% valid"),
+        ("12 s", "7 days 3 h"),
+        ("kept for 7 days", "kept for 8 days"),
+        ("1 h 00 min", "2 h 00 min"),
+        ("5 MB", "5000 MB"),
+        ("5 MB", "5 GB"),
+        ("0.12 MB", "1200.5 MB"),
+    ],
+)
+def test_a_result_differs(shown: str, printed: str) -> None:
+    assert difference([shown], [printed]) is not None
+    assert difference([shown], [shown]) is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ("size  0.12 MB, 72.78 % smaller than its content", "size  0.13 MB, 71.9 % smaller than its content"),
+        ("free space  ok  74419 MB are free.", "free space  ok  812 MB are free."),
+        ("0.0 hours old, 75148 MB free.", "0.1 hours old, 975148 MB free."),
+        ("migrate    1 h 00 min *   2.7 s", "migrate    1 h 00 min *   1 min 5 s"),
+        ("0.7 s, 2,300 records", "12 s, 2,300 records"),
+        ("migration  2.7 s", "migration  13.1 s"),
+        ("duration: 2.7", "duration: 0.3"),
+    ],
+)
+def test_what_depends_on_the_machine_does_not_differ(shown: str, printed: str) -> None:
+    assert difference([shown], [printed]) is None
+
+
 def test_the_bars_of_a_timeline_are_only_bars() -> None:
     shown = ["...", "copy    10 s  ==...===......", "switch   4 s  .....===...=", "total   14 s"]
     printed = ["PLAY RECAP", "copy    12 s  ==......====", "switch   5 s  ......====..", "total   17 s"]

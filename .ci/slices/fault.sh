@@ -14,6 +14,9 @@ left_out="network and (swap or catch or good)
   or within_sqlite and not current-freeze
   or twenty and not [rollback]
   or network and refused-
+  or no_cutover_tells
+  or disk_error and (incremental or files or quarantine)
+  or killed[ and quarantine
   or no_other_playbook and not monitor
   or nonsense and (info or validate or migrate-target or rollback) and not null"
 .venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist load --points 1 --seed 1 -k "not (${left_out//$'\n'/})" tests/fault tests/security

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import math
 import os
 import select
 import signal
@@ -75,7 +76,7 @@ class Forks:
         )
 
     def run(self, module: str, options: Mapping[str, Any], check: bool = False, **how: Any) -> Run:
-        """`how`: at, action (see injected.py), uid, umask, largest_file, more_memory, clock_shift, environment, patience; points: name every step."""
+        """`how`: at, action, of (see injected.py), uid, umask, largest_file, more_memory, clock_shift, environment, patience; points: name every step."""
         self.start(module, options, check, **how)
         return self.wait()
 
@@ -210,7 +211,7 @@ def _child(module: Any, job: dict[str, Any], output: int, report: int) -> int:
     os.dup2(output, 2)
     faulthandler.enable()  # one that hangs is aborted, and says where it was
     real_write = os.write
-    injector = Injector(job.get("at"), job.get("action", "kill"))
+    injector = Injector(job.get("at"), job.get("action", "kill"), job.get("of", ()))
     _limit(job)
     inject(injector)
     code = 0
@@ -230,6 +231,9 @@ def _child(module: Any, job: dict[str, Any], output: int, report: int) -> int:
 def _limit(job: dict[str, Any]) -> None:
     import resource
 
+    # How often figures are saved on the way depends on the clock; the steps of one run must be those of the next.
+    checkpoint = sys.modules["ansible_collections.infrafabric.chromadb.plugins.module_utils._checkpoint"]
+    checkpoint.SAVE_EVERY_SECONDS = math.inf  # type: ignore[attr-defined]
     if job.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest_file"], job["largest_file"]))
     if "patience" in job:

@@ -23,6 +23,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -51,12 +52,16 @@ class Point:
 
 
 class Injector:
-    """Counts steps in `points`; at step `at` it does `action` (None: it only counts)."""
+    """Counts steps in `points`; at step `at` it does `action` (None: it only counts).
 
-    def __init__(self, at: int | None = None, action: str = "kill") -> None:
+    `of`: kinds of steps; then it is the `at`-th of these alone, whatever other threads did meanwhile.
+    """
+
+    def __init__(self, at: int | None = None, action: str = "kill", of: Sequence[str] = ()) -> None:
         self.points: list[Point] = []
         self.acted: Point | None = None
-        self._at, self._action = at, action
+        self._at, self._action, self._of = at, action, of
+        self._counted = 0
         self._lock = threading.Lock()
 
     def step(self, kind: str, what: str, torn: Callable[[], None], path: str = "", origin: str = "", state: tuple[Any, ...] = ()) -> None:
@@ -64,7 +69,9 @@ class Injector:
         with self._lock:
             point = Point(len(self.points), kind, what, threading.get_ident(), path, origin, state)
             self.points.append(point)
-            here = self._at is not None and point.number == self._at
+            counts = not self._of or kind in self._of
+            here = counts and self._counted == self._at
+            self._counted += counts
             if here:
                 self.acted = point
             lasting = self.acted is not None and self._action in LASTING and kind in _NEEDS_DISK

@@ -24,14 +24,22 @@ from .forks import Forks, Run
 from .injected import FSYNC, MKDIR, RENAME, UNLINK, WRITE
 from .scenarios import Attempt, Scenarios, fill, records
 
-NAMES = ("snapshot", "migrate", "catch-up", "rollback", "swap", "prune")
+NAMES = ("snapshot", "incremental", "snapshot-files", "migrate", "catch-up", "rollback", "swap", "rollback-files", "prune")
 AFFECTED = {"ENOSPC": (WRITE, MKDIR, RENAME), "EIO": (WRITE, FSYNC), "EACCES": (RENAME, UNLINK, MKDIR), "EDQUOT": (WRITE,)}
 NOBODY = 65534
+
+
+def unheeded(run: Run) -> list[str]:
+    """A step went wrong, and the run said that all was well: there is no step whose failure does not matter."""
+    if run.acted is None:
+        return ["it never came to this step"]
+    return [] if run.failed else ["it succeeded, although this step did not"]
 
 
 def judged(attempt: Attempt, run: Run, forks: Forks) -> list[str]:
     """What is wrong after a run on a bad disk, and after the one on a good disk that follows it."""
     found = attempt.dead()
+    attempt.failed_visibly = run.failed and bool(attempt.new_snapshots())
     if run.result is None:
         found.append("it gave no result: %s" % run.output[-300:])
     elif run.failed and run.failure_class != "disk":
@@ -49,13 +57,12 @@ def judged(attempt: Attempt, run: Run, forks: Forks) -> list[str]:
 def test_disk_error(name: str, error: str, scenarios: Scenarios, forks: Forks, tally: Tally) -> None:
     scenario = scenarios.all[name]
     attempt = scenario.attempt()
-    points = forks.run(attempt.module, attempt.options, points=True).points
+    points = [point for point in forks.run(attempt.module, attempt.options, points=True).points if point.kind in AFFECTED[error]]
     # What Ansible itself does with its own temporary directory is not the product's.
-    points = [point for point in points if point.kind in AFFECTED[error] and "ansible" not in point.what]
-    for point in tally.chosen(points):
+    for place, point in tally.chosen([(place, point) for place, point in enumerate(points) if "ansible" not in point.what]):
         attempt = scenario.attempt()
-        run = forks.run(attempt.module, attempt.options, at=point.number, action=error)
-        tally.point(error, point, judged(attempt, run, forks))
+        run = forks.run(attempt.module, attempt.options, at=place, action=error, of=AFFECTED[error])
+        tally.point(error, point, unheeded(run) + judged(attempt, run, forks))
 
 
 @pytest.mark.parametrize("name", ["snapshot", "rollback", "migrate"])

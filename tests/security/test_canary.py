@@ -27,11 +27,12 @@ from tests.support.run_module import CHECKOUT, ansible_playbook, run_module
 from tests.support.scripted_server import Reply, ScriptedServer
 
 TOKEN, PASSWORD, HEADER, WEBHOOK = "canary-token-91c7d2", "canary-password-5be038", "canary-header-e4410f", "canary-webhook-a02c1e"
+EMBEDDER = "canary-embedder-7d19b4"
 ENCODED = base64.b64encode(f"somebody:{PASSWORD}".encode()).decode()
 # Most of a secret is as bad as the whole.
-NEEDLES = [needle[:-4].encode() for needle in (TOKEN, PASSWORD, HEADER, WEBHOOK, ENCODED)]
+NEEDLES = [needle[:-4].encode() for needle in (TOKEN, PASSWORD, HEADER, WEBHOOK, EMBEDDER, ENCODED)]
 # The secrets come from the environment, as from a vault: no file of the test holds them.
-SECRETS = {"CANARY_TOKEN": TOKEN, "CANARY_PASSWORD": PASSWORD, "CANARY_HEADER": HEADER, "CANARY_WEBHOOK": WEBHOOK}
+SECRETS = {"CANARY_TOKEN": TOKEN, "CANARY_PASSWORD": PASSWORD, "CANARY_HEADER": HEADER, "CANARY_WEBHOOK": WEBHOOK, "CANARY_EMBEDDER": EMBEDDER}
 WITH_TOKEN = {"token": "{{ lookup('env', 'CANARY_TOKEN') }}", "headers": {"x-other": "{{ lookup('env', 'CANARY_HEADER') }}"}}
 WITH_PASSWORD = {"username": "somebody", "password": "{{ lookup('env', 'CANARY_PASSWORD') }}"}
 APPROVALS = [{"role": role, "name": "Somebody", "time": "2026-01-02T09:00:00+00:00"} for role in ("operations", "dba", "security", "engineering", "on_call")]
@@ -172,7 +173,7 @@ STORY = ["precheck", "execute", "rollback", "status"]
 OTHERS: dict[str, tuple[list[str], bool | None]] = {
     "audit_log": ([], False),
     "check_setup": ([], None),
-    "cutover": ([], True),  # before anything was decided; the whole of it needs a run of its own
+    "cutover": ([], True),  # before anything was decided; the whole of it is the test above
     "fleet_rollback": (["-e", "rollback_snapshot_id=latest"], False),
     "gateway_give_back": (["--check"], None),  # nginx and a server of systemd are needed for more
     "gateway_take_over": (["--check"], None),
@@ -227,6 +228,45 @@ def test_no_playbook_tells_its_secrets(filled: Case, tmp_path: Path, command_lin
         said = play(tmp_path, command_lines, "-i", inventory, "infrafabric.chromadb.rollback")
         assert re.search(r"TASK \[[^]]*Bring back [^\n]*\n(?:(?!\nTASK ).)*?\nchanged: \[the_target\]", said, re.DOTALL)
         play(tmp_path, command_lines, "-i", inventory, "infrafabric.chromadb.status")
+        assert len(require_nothing_told(webhook)) >= 3
+    assert list((tmp_path / "report").rglob("*.html"))
+
+
+# What a client's file holds besides the address: the file and its original on the client's host, and nothing else.
+OF_A_CLIENT = "secret-of-a-client-3f77a9"
+
+
+def test_no_cutover_tells_its_secrets(filled: Case, tmp_path: Path, command_lines: CommandLines) -> None:
+    """From execute over the cutover to the way back, with a client whose file is changed, and with searches that an embedding service makes vectors of."""
+    client_file = tmp_path / "client.env"
+    client_file.write_text(f"API_KEY={OF_A_CLIENT}\nCHROMADB_URL={filled.source.url}\n")
+    client_file.chmod(0o600)
+    query = [float(number) for number in trap_data.vectors(1)[0]]
+    with ScriptedServer() as webhook, ScriptedServer() as embedder:
+        embedder.answers["POST", "/embed"] = lambda body: {"embeddings": [query for _text in body["input"]]}
+        inventory = Path(inventory_of(filled, tmp_path, webhook))
+        told = json.loads(inventory.read_text())
+        told["all"]["children"]["chromadb_client"] = {"hosts": {"the_client": {}}}
+        told["all"]["vars"] |= {
+            "chromadb_client_files": [{"path": str(client_file), "key": "CHROMADB_URL"}], "chromadb_queries": [{"text": "what is this?"}],
+            "chromadb_embedder": {"url": embedder.url + "/embed", "headers": {"x-key": "{{ lookup('env', 'CANARY_EMBEDDER') }}"}},
+        }  # fmt: skip
+        inventory.write_text(json.dumps(told))
+
+        def plays(playbook: str, *arguments: str, fails: bool = False) -> str:
+            said = play(tmp_path, command_lines, "-i", str(inventory), f"infrafabric.chromadb.{playbook}", *arguments, fails=fails)
+            assert OF_A_CLIENT not in said
+            return said
+
+        plays("execute")
+        assert embedder.requests[0].headers["x-key"] == EMBEDDER
+        plays("cutover")
+        assert filled.target.url in client_file.read_text()
+        plays("status")
+        assert "rollback_discard_new_writes=true" in plays("rollback", fails=True)
+        assert filled.target.url in client_file.read_text()
+        plays("rollback", "-e", json.dumps({"rollback_discard_new_writes": True, "rollback_reason": "a test"}))
+        assert filled.source.url in client_file.read_text()
         assert len(require_nothing_told(webhook)) >= 3
     assert list((tmp_path / "report").rglob("*.html"))
 

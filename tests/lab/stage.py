@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import http.client
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -25,6 +27,7 @@ from typing import Callable
 import numpy as np
 import requests
 
+from tests.support.archives import contents_of
 from tests.support.equality import contents_differences
 from tests.support.raw import Contents, RawChroma, Record
 
@@ -51,11 +54,25 @@ DISCARD: dict[str, object] = {"rollback_discard_new_writes": True}
 CLIENT_SETTINGS = "SECRET=not-a-real-secret\nCHROMADB_URL=%s\n" % GATEWAY
 
 
+def ssh(number: int, command: str) -> list[str]:
+    options = ["-i", os.environ["LAB_DIR"] + "/key", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    return ["ssh", *options, "root@198.18.0.1%d" % number, command]
+
+
 def on_host(number: int, command: str) -> str:
-    ssh = ["ssh", "-i", os.environ["LAB_DIR"] + "/key", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-    done = subprocess.run([*ssh, "root@198.18.0.1%d" % number, command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+    done = subprocess.run(ssh(number, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def snapshots_of(number: int) -> list[dict[str, Contents]]:
+    """What each snapshot on this host holds, as its archive says."""
+    copied = subprocess.run(ssh(number, "tar -C /var/lib/chromadb -c snapshots"), stdout=subprocess.PIPE, timeout=120, check=True).stdout
+    with tempfile.TemporaryDirectory(dir=os.environ["LAB_DIR"]) as place:
+        with tarfile.open(fileobj=io.BytesIO(copied)) as tar:
+            tar.extractall(place, filter="data")
+        store = Path(place, "snapshots")
+        return [contents_of(store, manifest.stem) for manifest in sorted((store / "manifests").glob("*.json"))]
 
 
 def poll(what: Callable[[], object], seconds: float, meaning: str) -> float:
@@ -177,7 +194,10 @@ class Stage:
         return on_host(CLIENT_HOST, "cat %s" % CLIENT_FILE), on_host(CLIENT_HOST, "stat -c %%a %s" % CLIENT_FILE).strip()
 
     def is_old(self, writer: Writer, side: str = "source") -> None:
-        """The source serves as before with every write that it acknowledged, and the target is as it was. Who writes past the gateway is told no side."""
+        """The source serves as before with every write that it acknowledged, and the target is as it was; what that acknowledged is saved.
+
+        Who writes past the gateway is told no side.
+        """
         gateway = self.gateway()
         assert (gateway["frozen"], gateway["switched"]) == (False, False), gateway
         assert self.client_settings() == (CLIENT_SETTINGS, "640")
@@ -188,6 +208,7 @@ class Stage:
         assert sorted(acknowledged - set(held["written"].records)) == []
         assert contents_differences(self._expected(writer, held), held) == []
         assert contents_differences(self.before, self.target.contents()) == []
+        self._is_saved(writer)
 
     def is_new(self, writer: Writer) -> None:
         """The target serves, with every record of the source and every write that anybody acknowledged."""
@@ -208,6 +229,19 @@ class Stage:
         written = self.at_first["written"]
         there = writer.written_of(held["written"].records)
         return {**self.at_first, "written": replace(written, records={**written.records, **there})}
+
+    def _is_saved(self, writer: Writer) -> None:
+        """Each write that the target acknowledged until it was rolled back is in a snapshot of it, as it was written."""
+        wanted = writer.written_of(writer.acknowledged_by("target"))
+        if not wanted:
+            return
+        held: dict[str, Record] = {}
+        for snapshot in snapshots_of(TARGET_HOST):
+            held.update(snapshot["written"].records if "written" in snapshot else {})
+        saved = {name: record for name, record in held.items() if name in wanted}
+        written = self.at_first["written"]
+        assert contents_differences({"written": replace(written, records=wanted)}, {"written": replace(written, records=saved)}) == []
+        print("all %d writes that the target acknowledged are in its snapshots" % len(wanted), flush=True)
 
     def _serves(self, writer: Writer, side: str) -> None:
         """New writes are acknowledged by this server."""

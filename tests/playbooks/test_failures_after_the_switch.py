@@ -59,6 +59,24 @@ def test_one_that_stays_takes_everything_back(runbook: Runbook, target_proxy: Co
     assert (state["status"], state["cutover_begun"]) == ("open", "")
 
 
+def test_the_watch_ends_with_the_first_look_that_fails(runbook: Runbook, target_proxy: CountingProxy) -> None:
+    """The looks that are left would keep the clients of a dead target waiting."""
+    runbook.write_inventory(chromadb_target_url=target_proxy.url, cutover_watch_seconds=2, cutover_watch_interval=0.1)
+    steps = [{"ansible.builtin.include_role": {"name": "infrafabric.chromadb.cutover", "tasks_from": entry, "rolespec_validate": False}}
+             for entry in ("smoke", "watch")]  # fmt: skip
+    playbook = runbook.directory / "steps.yml"
+    playbook.write_text(json.dumps([{"hosts": "chromadb_target", "gather_facts": False, "vars": {"cutover_held_at_first": []}, "tasks": steps}]))
+
+    def looks() -> list[Seen]:
+        """Each lists the collections, those of the watch after a search."""
+        first = next((number for number, seen in enumerate(target_proxy.requests) if searches(seen)), len(target_proxy.requests))
+        return [seen for seen in target_proxy.requests[first:] if seen.method == "GET" and seen.path.endswith("/collections")]
+
+    target_proxy.faults.append(Fault("status", lambda seen: len(looks()) == 3 and seen is looks()[-1], status=500))
+    assert "status 500" in runbook.play(str(playbook), fails=True).stdout
+    assert [seen.status for seen in looks()] == [200, 200, 500]
+
+
 @pytest.mark.parametrize("share", [0.05, 1.0])
 def test_clients_may_delete_during_the_watch_and_a_target_may_not_lose_its_records(share: float, runbook: Runbook, target_proxy: CountingProxy) -> None:
     through(runbook, target_proxy)

@@ -21,7 +21,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Callable
@@ -85,6 +85,7 @@ class Fault:
     """Something that goes wrong with the requests for which `when` holds.
 
     kind         latency    waits `seconds`, then goes on
+                 held       waits until `until` is set, then goes on
                  refused    closes the connection; the server never hears of the request
                  eaten      the server does the work, the answer is lost and the connection closed
                  reset      TCP reset after `after_bytes` of the answer's body
@@ -102,6 +103,7 @@ class Fault:
     skip: int = 0
     times: int | None = 1
     seconds: float = 0.0
+    until: threading.Event = field(default_factory=threading.Event)
     after_bytes: int = 0
     status: int = 503
     retry_after: int | None = None
@@ -225,6 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         for fault in faults:
             if fault.kind == "latency":
                 time.sleep(fault.seconds)
+            elif fault.kind == "held":
+                fault.until.wait()
             elif fault.kind == "refused":
                 return self._hang_up()
             elif fault.kind == "status":

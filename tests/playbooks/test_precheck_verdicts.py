@@ -30,6 +30,7 @@ class Precheck:
         records = [Record("r%d" % n, vectors[n], "text", {"n": n} if n else {"other": n}) for n in range(RECORDS)]
         case.source.add(case.source.create("docs"), records)
         self.case, self.directory, self.store = case, directory, directory / "store"
+        self.inventory = "localhost,"
         self.play = directory / "play.yml"
         self.play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [{"role": "infrafabric.chromadb.preflight"}]}]))
         servers = {f"chromadb_{side}_{option}": value
@@ -44,7 +45,7 @@ class Precheck:
 
     def __call__(self, *steps: str, fails: bool = False, **variables: Any) -> dict[str, dict[str, str]]:
         done = ansible_playbook(
-            "-i", "localhost,", "-c", "local", str(self.play), "-e", json.dumps({**self.variables, "preflight_steps": steps, **variables})
+            "-i", self.inventory, "-c", "local", str(self.play), "-e", json.dumps({**self.variables, "preflight_steps": steps, **variables})
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         assert "secret-part" not in done.stdout + done.stderr
@@ -111,3 +112,19 @@ def test_backup_is_of_the_database_and_of_all_that_is_migrated(precheck: Prechec
     assert precheck.case.source.endpoint["database"] in found["details"]
     assert precheck("backup", chromadb_collections=["docs"])["backup"]["details"].startswith(f"{some}, 0.0 hours old")
     assert precheck("backup", chromadb_collections=["docs", "others"])["backup"]["verdict"] == "warning"
+
+
+def test_a_freeze_that_would_find_no_database(precheck: Precheck, tmp_path: Path) -> None:
+    """In the cutover it would be found out when all is ready; so it is found out the day before."""
+    groups = precheck.directory / "inventory"
+    groups.write_text("[chromadb_source]\nlocalhost\n")
+    triggers = {"chromadb_freeze_method": "sqlite_triggers"}
+    without_a_host = precheck("freeze", fails=True, **triggers)["freeze"]
+    assert "no host in the group chromadb_source" in without_a_host["details"]
+    precheck.inventory = str(groups)
+    assert "chromadb_source_data_directory is not set" in precheck("freeze", fails=True, **triggers)["freeze"]["details"]
+    data = tmp_path / "data"
+    assert "and there is none" in precheck("freeze", fails=True, chromadb_source_data_directory=str(data), **triggers)["freeze"]["details"]
+    data.mkdir()
+    (data / "chroma.sqlite3").touch()
+    assert precheck("freeze", chromadb_source_data_directory=str(data), **triggers)["freeze"]["verdict"] == "passed"

@@ -336,17 +336,6 @@ def test_a_client_that_comes_later_is_switched_by_another_run(runbook: Runbook) 
     runbook.client_is_as_before()
 
 
-def test_workers_copy_nothing_into_a_target_that_was_not_saved(runbook: Runbook) -> None:
-    before = runbook.target.contents()
-    inventory = json.loads(runbook.inventory.read_text())
-    inventory["all"]["children"]["chromadb_worker"] = {"hosts": {"one": {}, "another": {}}}
-    runbook.inventory.write_text(json.dumps(inventory))
-    with off_the_air(runbook, "source"):
-        said = " ".join(runbook.play("execute", fails=True).stdout.split())
-    assert "Nothing was copied, since" in said
-    assert contents_differences(before, runbook.target.contents()) == []
-
-
 def test_a_rollback_before_anything_was_begun_says_that_there_is_nothing(runbook: Runbook) -> None:
     """As an execute leaves it that died before its first line, and as a wrong path looks."""
     before = runbook.target.contents()

@@ -26,7 +26,7 @@ def is_shallow(value: Any, levels: int = MAX_NESTING) -> bool:
     for _level in range(levels):
         if not inner:
             return True
-        inner = [item for container in inner for item in (container.values() if type(container) is dict else container) if type(item) in _CONTAINERS]
+        inner = [item for container in inner for item in (container.values() if isinstance(container, dict) else container) if type(item) in _CONTAINERS]
     return not inner
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """branches LEAST  Says how many branches of plugins/module_utils the tests reach, and ends with 1 when it is less than LEAST percent.
 
 `coverage report` counts lines and branches together, and lines are many more. Reads the report `coverage json` from standard input.

@@ -168,8 +168,10 @@ class Story:
         if answer is not None:
             words = [sys.executable, "-c", _ON_A_TERMINAL, *words]
         env = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CHROMADB_", "SNAPSHOT_", "PYTHON"))}
+        # A shim of a Python that is not chosen does not run, and a client's host, which has no runtime, would find it first.
+        path = [directory for directory in env["PATH"].split(os.pathsep) if not directory.endswith("/shims")]
         env.update(
-            HOME=str(home), PATH="%s/.venv/bin:%s" % (self.checkout, env["PATH"]), NO_COLOR="1", LANG="C.UTF-8", TZ="UTC",
+            HOME=str(home), PATH=os.pathsep.join([str(self.checkout / ".venv/bin"), *path]), NO_COLOR="1", LANG="C.UTF-8", TZ="UTC",
             # One machine: no ssh, and the hosts' Python is the one of the tests where an inventory names none.
             ANSIBLE_TRANSPORT="local", ANSIBLE_PYTHON_INTERPRETER=sys.executable,
         )  # fmt: skip

@@ -5,4 +5,4 @@
 set -eu -o pipefail
 export SLICE_SEED=${SLICE_SEED:-$(date +%G%V)}
 echo "Seed $SLICE_SEED"
-.venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --durations 10 -rs tests/playbooks
+.venv/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --no-loadscope-reorder --durations 10 -rs tests/playbooks

@@ -20,8 +20,10 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -53,3 +55,19 @@ settings.register_profile(
     "checkout", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI")), print_blob=True
 )
 settings.load_profile("checkout")
+
+
+@pytest.fixture
+def unwritable_directory() -> Iterator[Path]:
+    """A directory that this user can enter and read, but not write to. Root can write everywhere, so the test becomes another user."""
+    was_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o555)
+        if was_root:
+            os.setresuid(65534, 65534, 0)
+        try:
+            yield Path(directory)
+        finally:
+            if was_root:
+                os.setresuid(0, 0, 0)
+            os.chmod(directory, 0o700)

@@ -17,9 +17,11 @@ import pytest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils import _audit, _operation_log
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.dead_runs import end_dead_runs
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import open_store
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import append_audit, audited, people, read_audit, unfinished_rollbacks
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import append_audit, audit_path, audited, people, read_audit, unfinished_rollbacks
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, IntegrityError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operation_log import OperationLog
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.audit_event import audit_event
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.audit_info import audit_info
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
 
@@ -347,3 +349,24 @@ def test_the_plain_log_is_one_line_an_event_and_rotated(directory, monkeypatch):
         assert os.path.getsize(log.path) < 2200
     assert lines
     assert json.dumps("evil\nname") in lines[0]
+
+
+def test_an_event_is_planned_in_check_mode_and_written_otherwise(directory):
+    def event(check_mode):
+        return audit_event(
+            Endpoint("http://192.0.2.1:8000"),
+            directory=directory, action="cutover", status="completed", reason=None, snapshot_id=None, details={"a": 1}, context=Context(check_mode=check_mode),
+        )  # fmt: skip
+
+    planned = event(check_mode=True)
+    assert planned.changed
+    assert planned.diff[0]["after"].startswith("cutover completed: http://192.0.2.1:8000")
+    assert not os.path.exists(audit_path(directory))
+    assert event(check_mode=False).diff == planned.diff
+    (entry,) = read_audit(directory).entries
+    assert (entry["action"], entry["status"], entry["details"]["a"]) == ("cutover", "completed", 1)
+
+
+def test_audit_info_of_less_than_nothing_is_refused(directory):
+    with pytest.raises(UsageError, match="limit must not be negative, but is -1"):
+        audit_info(directory=directory, limit=-1, known_sha256=None, context=Context())

@@ -108,3 +108,21 @@ def test_what_others_have_under_way_stays(tmp_path: Path) -> None:
     assert partials(tmp_path) == 2
     begin(tmp_path, target="other")
     assert partials(tmp_path) == 0
+
+
+def test_check_mode_leaves_a_run_by_other_rules_to_be_forgotten_by_the_next(tmp_path: Path) -> None:
+    begin(tmp_path).save("import")
+    (unfinished,) = tmp_path.iterdir()
+
+    def by_other_rules(write: bool) -> CheckpointFile:
+        return begin_checkpoint(str(tmp_path), "source", "target", "corrected rules", None, write)
+
+    assert not by_other_rules(write=False).resumed
+    assert list(tmp_path.iterdir()) == [unfinished], "check mode changes nothing"
+    assert not by_other_rules(write=True).resumed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_this_user_cannot_write_is_named(unwritable_directory: Path) -> None:
+    with pytest.raises(DiskError, match="cannot be written by this user"):
+        begin(unwritable_directory)

@@ -36,3 +36,16 @@ def test_the_last_record_is_always_published(tmp_path: Path) -> None:
     for _record in range(10):
         progress.advance(1)
     assert published(path)["done"] == 10
+
+
+def test_a_phase_that_ends_after_another_has_begun_takes_nothing_from_it(tmp_path: Path) -> None:
+    """Reading and writing overlap: what began later goes on."""
+    path = tmp_path / "progress"
+    progress = Progress("migrate", str(path))
+    reading, writing = progress.phase("export", records=3), progress.phase("import")
+    reading.__enter__()
+    writing.__enter__()
+    reading.__exit__(None, None, None)
+    progress.publish(force=True)
+    assert published(path)["phase"] == "import"
+    assert [(phase.name, phase.records) for phase in progress.phases if phase.name == "export"] == [("export", 3)]

@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._prometheus import Metric, write_textfile
+import pytest
+
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._prometheus import Metric, check_textfile, write_textfile
 
 
 def test_whatever_stands_in_a_label_is_escaped_or_replaced(tmp_path: Path) -> None:
@@ -22,3 +25,9 @@ def test_whatever_stands_in_a_label_is_escaped_or_replaced(tmp_path: Path) -> No
         "",
     ]
     assert set(re.findall(r"\\(.)", (tmp_path / "figures.prom").read_text(encoding="utf-8"))) <= set('\\"n')
+
+
+def test_a_directory_that_takes_no_file_is_known_before_the_long_work(unwritable_directory: Path) -> None:
+    with pytest.raises(DiskError, match=r"cannot be written by this user. Change its owner or mode") as caught:
+        check_textfile(str(unwritable_directory / "figures.prom"))
+    assert caught.value.details["path"] == str(unwritable_directory / "figures.prom")

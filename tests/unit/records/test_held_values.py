@@ -106,3 +106,11 @@ def test_the_form_in_which_the_current_release_holds_metadata(metadata, canonica
 def test_the_oldest_keeps_everything_as_it_is():
     for metadata in ({}, {"a": -0.0}, {"a": [1, -0.0]}):
         assert canonical_metadata(metadata, CHROMA_0_3) is metadata
+
+
+def test_a_release_that_reads_numbers_right_keeps_them_in_lists_as_well():
+    """From 1.0 on, some numbers of a list change in the last place; before, only what kind of numbers they are, and a zero's sign."""
+    long = 0.009714285714285713
+    assert canonical_metadata({"a": [long, -0.0, 2]}, CHROMA_0_5) == {"a": [long, 0.0, 2.0]}
+    assert canonical_metadata({"a": [long, 0.5]}, CHROMA_0_5) == {"a": [long, 0.5]}
+    assert canonical_metadata({"a": [long, 0.5]}, CHROMA_1_5) != {"a": [long, 0.5]}

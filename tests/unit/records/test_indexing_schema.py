@@ -63,3 +63,12 @@ def test_a_collection_is_created_by_schema_or_by_configuration():
     assert "schema" not in usual.as_dict()
     assert set(spec_differences(spec, usual, CHROMA_1_5)) == {"schema"}
     assert spec_differences(spec, usual, CHROMA_1_0) == {}
+
+
+def test_a_collection_without_an_embedding_function_is_given_none():
+    """What its schema names there stays: a null would be taken for a choice."""
+    schema = with_vector_index(STANDARD, CONFIGURATION)
+    again = with_vector_index(schema, {"hnsw": {"space": "l2"}, "embedding_function": None})
+    config = again["keys"]["#embedding"]["float_list"]["vector_index"]["config"]
+    assert config == {"source_key": "#document", "space": "l2", "hnsw": {}, "embedding_function": {"type": "legacy"}}
+    assert "embedding_function" not in with_vector_index(STANDARD, {"hnsw": {"space": "l2"}})["keys"]["#embedding"]["float_list"]["vector_index"]["config"]

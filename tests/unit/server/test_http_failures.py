@@ -25,11 +25,15 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors impor
     LockedError,
     OperationError,
     TimeoutExceededError,
+    TlsError,
     UnreachableError,
     VersionError,
 )
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import http
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import HttpClient, StatusError, _BusyError, new_session
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.stopped import require_stopped
+from tests.support.authority import Authority
+from tests.support.counting_proxy import CountingProxy
 from tests.support.scripted_server import Reply, ScriptedServer, Turns
 
 BUSY_AT_ONCE = {"Retry-After": "0"}
@@ -251,3 +255,19 @@ def test_whether_a_server_is_stopped(server: ScriptedServer, answers: dict[str, 
     else:
         with pytest.raises(LockedError, match="Stop it first"):
             require_stopped(Endpoint(server.url))
+
+
+def test_an_answer_that_would_take_all_memory_is_not_read_to_its_end(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
+    assert call(server, Reply(200, b'"' + b"x" * 998 + b'"')) == "x" * 998
+    with pytest.raises(IntegrityError, match="larger than 1000 bytes and was not read to its end"):
+        call(server, Reply(200, b'"' + b"x" * 999 + b'"'))
+
+
+def test_a_certificate_that_is_not_trusted_is_told_from_a_port_without_tls(server: ScriptedServer, tmp_path: Path) -> None:
+    with CountingProxy(server.url, Authority(tmp_path / "one").server()) as encrypted, CountingProxy(server.url) as plain:
+        with pytest.raises(TlsError, match=r"the TLS connection is not trusted: .*Give ca_path, or correct the host name in url"):
+            HttpClient(Endpoint(encrypted.url, retries=0, ca_path=str(Authority(tmp_path / "other").path))).call("GET", "/x")
+        with pytest.raises(TlsError, match=r"does not speak TLS on that port. Begin url with http://"):
+            HttpClient(Endpoint(plain.url.replace("http:", "https:"), retries=0)).call("GET", "/x")
+        assert encrypted.requests == plain.requests == []

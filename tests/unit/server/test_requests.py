@@ -14,7 +14,9 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, InvalidDataError, PartialError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._nesting import MAX_NESTING
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import server as server_module
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import stuck_batch
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.api_v1 import ServerV1
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.api_v2 import ServerV2
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.capabilities import (
@@ -223,3 +225,40 @@ def test_a_collection_that_is_gone_is_no_fault_of_a_record(script: ScriptedServe
         connected(script).upsert("c1", columns(8))
     assert caught.value.status == 404
     assert len(script.requests) == 1
+
+
+def test_a_single_record_that_is_refused_is_sent_once_more_and_named(script: ScriptedServer) -> None:
+    """Once more alone: what was refused may have been the moment, and there is nothing left to halve."""
+    script.answers["POST", V1 + "/c1/upsert"] = Reply(500, {"error": "no"})
+    with pytest.raises(PartialError, match="does not take 1 of a batch of 1 records: 'r0': no") as caught:
+        connected(script).upsert("c1", columns(1))
+    assert caught.value.details["ids"] == ["r0"]
+    assert [body["ids"] for body in script.bodies("upsert")] == [["r0"], ["r0"]]
+    script.answers["POST", V1 + "/c1/upsert"] = Turns([Reply(500, {"error": "a moment"}), True])
+    connected(script).upsert("c1", columns(1))
+
+
+def test_records_that_are_not_found_in_time_are_named_by_the_ends_of_their_part(script: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large batch of which the server takes nothing would be halved for hours."""
+    monkeypatch.setattr(stuck_batch, "NARROWING_REQUESTS", 4)
+    script.answers["POST", V1 + "/c1/upsert"] = Reply(422, {"error": "no"})
+    with pytest.raises(InvalidDataError, match="does not take an unknown number of a batch of 64 records: between 'r32' and 'r47': no") as caught:
+        connected(script).upsert("c1", columns(64))
+    assert caught.value.details["ids"] == ["r%d" % number for number in range(32, 42)]
+    assert len(script.requests) == 5
+
+
+def nested(levels: int) -> Any:
+    return {"a": nested(levels - 1)} if levels else 1
+
+
+def test_what_is_nested_so_deeply_that_reading_it_would_fail_later_is_refused_where_it_is(script: ScriptedServer) -> None:
+    script.answers["POST", V1 + "/c1/get"] = {"ids": ["flat", "deep"], "metadatas": [{"a": 1}, nested(MAX_NESTING + 1)]}
+    with pytest.raises(IntegrityError, match="the metadata of the record 'deep'"):
+        connected(script).get("c1", ("metadatas",))
+    script.answers["POST", V1 + "/c1/get"] = {"ids": ["ok"], "metadatas": [nested(MAX_NESTING)]}
+    assert connected(script).get("c1", ("metadatas",))["ids"] == ["ok"]
+    for key, what in (("metadata", "metadata"), ("configuration_json", "configuration"), ("schema", "schema")):
+        script.answers["GET", V1] = [{"id": "c1", "name": "things", key: nested(MAX_NESTING + 1)}]
+        with pytest.raises(IntegrityError, match=f"the {what} of the collection 'things'"):
+            connected(script).list_collections()

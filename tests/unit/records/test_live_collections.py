@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, IntegrityError
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.traps import find_traps
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.traps import IDS_KEPT, find_traps
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._progress import Progress
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records import live
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.collection_spec import CollectionSpec
@@ -24,7 +24,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.sele
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.api_v1 import ServerV1
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.api_v2 import ServerV2
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.capabilities import CHROMA_0_3, CHROMA_0_4, CHROMA_1_5, Capabilities
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import HttpClient
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import HttpClient, StatusError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.server import StoredCollection
 from tests.support.scripted_server import Reply, ScriptedServer
 
@@ -342,3 +342,41 @@ def test_a_throttle_keeps_to_its_rate_and_asks_for_no_more_than_a_second_allows(
         read(held)
     # The first thirty are free; the other sixty are not.
     assert time.monotonic() - began > 0.5
+
+
+def test_0_3_that_fails_as_a_whole_and_gives_each_record_fails_with_its_own_words(script: ScriptedServer) -> None:
+    """By their ids it does not find every record: what was found that way may not be all, and is not passed on."""
+    rows = Rowed(some(3))
+    rows.before = lambda number, body: Reply(500, {"error": "InternalError: out of memory"}) if body.get("include") and not body.get("ids") else None
+    held = collection(script, rows, CHROMA_0_3)
+    held.unreadable = {}
+    with pytest.raises(StatusError, match="out of memory"):
+        read(held)
+
+
+def test_records_that_never_cease_to_appear_are_counted_as_unsettled(script: ScriptedServer) -> None:
+    rows = Rowed(some(2))
+
+    def another_one_each_time(number: int, body: dict[str, Any]) -> None:
+        if not body.get("include"):
+            rows.rows["new-%d" % number] = [1.0, 1.0]
+
+    rows.before = another_one_each_time
+    held = collection(script, rows)
+    found = read(held)
+    assert len(found) == len(set(found)) >= 5
+    assert held.movement.unsettled > 0
+    assert held.movement.appeared >= live.REREAD_ROUNDS
+
+
+def test_what_the_current_release_would_refuse_or_change_is_counted_and_the_first_records_are_named(script: ScriptedServer) -> None:
+    count = IDS_KEPT + 5
+    ids = ["r%d" % number for number in range(count)]
+    columns = {"documents": [None] * count, "uris": [None] * count, "embeddings": [[1.0, 2.0]] * count}
+    rows = Rowed(some(count))
+    rows.before = lambda number, body: {"ids": ids, **columns, "metadatas": [{"a": None}] + [{"a": -0.0}] * (count - 1)} if body.get("include") else None
+    held = held_with_a_spec(collection(script, rows))
+    kinds = {trap.trap: trap for trap in find_traps([held], Progress())}
+    assert (kinds["a null_value"].ids, kinds["a null_value"].count, kinds["a null_value"].severity) == (["r0"], 1, "error")
+    changed = kinds["canonical_metadata"]
+    assert (changed.ids, changed.count, changed.severity) == (ids[1 : IDS_KEPT + 1], count - 1, "warning")

@@ -55,7 +55,7 @@ class Reconciler:
         target: LiveCollection,
         space: str,
         batch_size: int,
-        journal: Journal | None,
+        journal: Journal,
         on_verified: Callable[[int], None] = lambda records: None,
         before_write: Callable[[Sequence[str]], None] = lambda ids: None,
     ) -> None:
@@ -137,8 +137,7 @@ class Reconciler:
         records = work.records
         away = [records.ids[row] for row in work.replaced]
         if away:
-            if self._journal is not None:
-                self._journal.append({"state": "replacing", "collection": self._target.name, "ids": away})
+            self._journal.append({"state": "replacing", "collection": self._target.name, "ids": away})
             self._delete(away)
         metadatas: list[Metadata | None] = list(records.metadatas)
         for row, keys in work.keys.items():
@@ -146,7 +145,7 @@ class Reconciler:
         # To add costs the server less. It would leave a record that came meanwhile as it is, which the read-back finds.
         write = server.add if work.new else server.upsert
         write(collection, RecordColumns(records.ids, records.embeddings, records.documents, records.uris, metadatas, records.embedded))
-        if away and self._journal is not None:
+        if away:
             self._journal.append({"state": "replaced", "collection": self._target.name, "ids": away})
 
     def _prove(self, records: RecordBatch) -> _Work | None:

@@ -28,8 +28,7 @@ def parsed(value: float, times: int) -> float:
     for _time in range(times):
         text = repr(value)
         if len(text) <= _SURELY_EXACT and "e" not in text:
-            return value
-        if not math.isfinite(value):
+            # Among them inf and nan.
             return value
         value = math.copysign(_parsed_once(text.lstrip("-")), value)
     return value

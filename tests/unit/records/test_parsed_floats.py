@@ -35,5 +35,7 @@ def test_signs_and_extremes() -> None:
     value = 1 / 7
     assert parsed(-value, IN_RECORDS) == -parsed(value, IN_RECORDS)
     assert parsed(float("inf"), IN_RECORDS) == float("inf")
+    assert parsed(float("-inf"), IN_RECORDS) == float("-inf")
+    assert math.isnan(parsed(float("nan"), IN_RECORDS))
     assert parsed(5e-324, IN_RECORDS) >= 0.0
     assert parsed(1.7976931348623157e308, IN_RECORDS) > 1e308

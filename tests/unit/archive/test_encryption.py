@@ -24,8 +24,10 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.rete
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree_writer import write_tree
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, verify_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._encryption import read_key
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.rollback_files import rollback_files
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_info import snapshot_info
 
 from .conftest import SERVER, as_dict, make_records
@@ -154,6 +156,28 @@ def test_chains_files_and_retention(store, locked, write, tmp_path):
     newer = write({"c": [make_records(3)]}, store=locked)
     assert prune(store).deleted == [old.snapshot_id]
     assert {path.name.partition(".")[0] for path in Path(store.snapshots).iterdir()} == {files.snapshot_id, newer.snapshot_id}
+
+
+def test_files_that_are_encrypted_are_not_brought_back_without_the_key(store, locked, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "chroma.sqlite3").write_bytes(b"x" * 5000)
+    snapshot_id = "snapshot_20260102_030405"
+    write_tree(locked, snapshot_id, str(data), SERVER, name=None, retention_days=7, verify=True, require_unused=lambda: None)
+    (data / "chroma.sqlite3").write_bytes(b"y" * 7)
+
+    def roll_back(store):
+        return rollback_files(
+            Endpoint("http://127.0.0.1:9", timeout=1.0, retries=0), store, snapshot_id,
+            data_directory=str(data), whole=True, asked=True, to_a_moment=False, safety_snapshot=False, discard_new_writes=False, trigger="manual",
+            reason=None, expected_manifest_sha256=None, context=Context(),
+        )  # fmt: skip
+
+    with pytest.raises(UsageError, match=f"The snapshot {snapshot_id} is encrypted by {locked.key.tool}: give encryption_key_file"):
+        roll_back(store)
+    assert (data / "chroma.sqlite3").read_bytes() == b"y" * 7
+    assert roll_back(locked).changed
+    assert (data / "chroma.sqlite3").read_bytes() == b"x" * 5000
 
 
 def test_a_run_that_fails_leaves_nothing(store, locked, write, monkeypatch):

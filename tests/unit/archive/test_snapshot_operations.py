@@ -17,6 +17,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._lock import 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_info import snapshot_info
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_prune import snapshot_prune
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._progress import Progress
 
 from .conftest import make_records
 
@@ -109,6 +110,21 @@ def test_an_empty_and_a_missing_directory(store, tmp_path):
         snapshot_info(directory=str(tmp_path / "missing"), snapshot_id=None, verify="full", expected_manifest_sha256=None, context=Context())
     with pytest.raises(DiskError, match="missing"):
         snapshot_prune(directory=str(tmp_path / "missing"), retention_days=7, keep_min=1, keep_max=None, pin=None, context=Context())
+
+
+def test_a_snapshot_that_is_pruned_between_the_listing_and_its_verification_is_left_out(store, aged):
+    first, second = aged(1, 2)
+
+    class WhileSomebodyPrunes(Progress):
+        def expect(self, records):
+            super().expect(records)
+            for path in (store.manifest_path(second), store.archive_path(second)):
+                os.unlink(path)
+
+    context = Context(progress=WhileSomebodyPrunes())
+    outcome = snapshot_info(directory=store.directory, snapshot_id=None, verify="full", expected_manifest_sha256=None, context=context)
+    assert [values["snapshot_id"] for values in outcome.returns["snapshots"]] == [first]
+    assert outcome.warnings == []
 
 
 def test_prune_is_idempotent_and_true_in_check_mode(store, aged):

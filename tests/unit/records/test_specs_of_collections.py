@@ -25,6 +25,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.spec
     spec_differences,
 )
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.plan import MigrationPlan, _agreed_spec
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import FAIL, Transformation
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.capabilities import CHROMA_0_4, CHROMA_0_5, CHROMA_1_5, Capabilities
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import StatusError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.server import Server, StoredCollection
@@ -149,6 +150,13 @@ def test_settings_of_old_servers_are_in_the_metadata() -> None:
     assert read_spec(as_server(Told(old, CHROMA_0_4)), replace(old, metadata={"hnsw:space": "nonsense"})).space == "l2"
 
 
+def test_the_usual_distance_is_not_written_into_the_metadata_of_old_servers() -> None:
+    assert held_spec(SPEC, CHROMA_0_4).metadata == {"owner": "tests"}
+    assert held_spec(replace(SPEC, metadata=None), CHROMA_0_4).metadata is None
+    # What says so already stays.
+    assert held_spec(replace(SPEC, metadata={"hnsw:space": "l2"}), CHROMA_0_4).metadata == {"hnsw:space": "l2"}
+
+
 def near(vector: list[float], space: str) -> dict[str, Any]:
     asked, found = 2 * np.asarray(vector), np.asarray(vector)
     product = float(asked @ found)
@@ -222,3 +230,9 @@ def test_a_vector_that_the_target_cannot_hold_is_named() -> None:
     faults = plan._vector_faults(source, batch)
     assert {row: words.split(":")[1].split()[0] for row, words in faults.items()} == {1: "missing,", 2: "holds", 3: "its"}
     assert MigrationPlan([], cast(Any, None), CHROMA_0_4)._vector_faults(cast(Any, SimpleNamespace(spec=SPEC)), batch.select([0, 1])) == {}
+    # Such a record does not travel, and its vector is one reason among others.
+    batch.metadatas[1] = {"a": None}
+    plan = MigrationPlan([], Transformation(None, (), None, FAIL, ["things"]), CHROMA_1_5)
+    (part,) = plan.transform(cast(Any, SimpleNamespace(spec=replace(SPEC, space="cosine"), name="things")), batch)
+    assert (part.records.ids, part.invalid_ids) == (["a", "e"], ["b", "c", "d"])
+    assert [reason.partition(":")[0] for reason in part.invalid[0].reasons] == ["a", "embedding"]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import trap_data
 from tests.support.case import Case
-from tests.support.counting_proxy import CountingProxy, Fault, Seen
+from tests.support.counting_proxy import CountingProxy, Seen, once
 from tests.support.raw import RawChroma, Record
 from tests.support.run_module import run_module
 
@@ -25,20 +25,6 @@ def filled(place: RawChroma, name: str, text: str, space: str = "l2") -> str:
     collection_id: str = place.create(name, {"hnsw:space": space})
     place.add(collection_id, [Record(f"r{row}", VECTORS[row], text, {"n": row}) for row in range(12)])
     return collection_id
-
-
-def once(proxy: CountingProxy, when: Callable[[Seen], bool], act: Callable[[], None]) -> list[bool]:
-    """Acts before the first such request is passed on; the list is empty until then."""
-    done: list[bool] = []
-
-    def hook(seen: Seen) -> bool:
-        if when(seen) and not done:
-            done.append(True)
-            act()
-        return False
-
-    proxy.faults.append(Fault("status", when=hook))
-    return done
 
 
 def last_look(seen: Seen) -> bool:

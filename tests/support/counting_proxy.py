@@ -185,6 +185,20 @@ class CountingProxy:
             return [fault for fault in self.faults if fault.takes(seen)]
 
 
+def once(proxy: CountingProxy, when: Callable[[Seen], bool], act: Callable[[], None]) -> list[bool]:
+    """Acts before the first such request is passed on; the list is empty until then."""
+    done: list[bool] = []
+
+    def hook(seen: Seen) -> bool:
+        if when(seen) and not done:
+            done.append(True)
+            act()
+        return False
+
+    proxy.faults.append(Fault("status", when=hook))
+    return done
+
+
 class _ProxyServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False

@@ -130,6 +130,12 @@ def test_modules_that_only_look(different: Case, target_proxy: CountingProxy) ->
     assert [seen for seen in target_proxy.writes if seen.status != 404] == []
 
 
+def test_of_a_server_only_what_is_asked_for_is_returned(different: Case) -> None:
+    parts = {"server", "collections", "traps"}
+    told = {gather: parts & set(run_module("server_info", {**different.target_endpoint, "gather": [gather]})) for gather in ("health", "collections", "traps")}
+    assert told == {"health": {"server"}, "collections": {"server", "collections"}, "traps": {"server", "traps"}}
+
+
 def test_validate_writes_no_report_in_check_mode(different: Case, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     different.validate(check=True, report_directory=str(tmp_path / "reports"))

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from tests.support.chroma_server import ChromaServer
+from tests.support.counting_proxy import CountingProxy, Fault
 from tests.support.raw import RawChroma, Record
 from tests.support.run_module import run_module
 
@@ -116,6 +117,17 @@ def test_lost_records_end_the_watch_at_once(place: RawChroma, tmp_path: Path) ->
 def test_a_collection_that_goes(place: RawChroma, tmp_path: Path) -> None:
     result = watch_meanwhile(place, tmp_path / "chroma.prom", lambda: place.delete_collection("second"))
     assert "second is not there any more" in result["reasons"][0]
+
+
+def test_a_search_that_finds_nothing_among_records_is_an_error(place: RawChroma, target_proxy: CountingProxy) -> None:
+    """An index that was lost answers quickly, and without a word."""
+    found = {"ids": [[]], "distances": [[]], "documents": None, "embeddings": None, "metadatas": None, "uris": None, "include": ["distances"]}
+    empty = Fault("rewritten", when=lambda seen: seen.verb == "query", times=None, rewrite=lambda _body: json.dumps(found).encode())
+    target_proxy.faults.append(empty)
+    result = watch(place.at(target_proxy.url), duration=0)
+    assert empty.acted > 0
+    assert (result["decision"], statuses(result)["answers"]) == ("no_go", "failed")
+    assert "answers a search with nothing although it holds records" in result["rounds"][0]["error"]
 
 
 def test_what_clients_delete_and_add_may_be_allowed(place: RawChroma) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import own_sha256, render_manifest
 from tests.support import trap_data
+from tests.support.archives import contents_of
 from tests.support.case import Case
 from tests.support.counting_proxy import CountingProxy, Fault, Seen
 from tests.support.equality import contents_differences
@@ -139,6 +140,20 @@ def test_a_snapshot_of_some_collections_leaves_the_others_alone(filled: Case) ->
     assert contents_differences(before, filled.target.contents()) == []
     filled.rollback(snapshot_id="latest", remove_extra_collections=True)
     assert filled.target.names() == ["traps-uris"]
+
+
+def test_what_went_since_the_base_is_gone_in_the_difference_as_well(filled: Case) -> None:
+    filled.snapshot(name="whole")
+    collection = str(filled.target.collection("traps-uris")["id"])
+    filled.target.delete(collection, ["u0"])
+    filled.target.update(collection, ids=["u1"], documents=["rewritten"])
+    later = filled.target.contents()
+    taken = filled.snapshot(name="difference", base="latest")["snapshot"]
+    assert taken["base"]["snapshot_id"].endswith("_whole")
+    assert contents_of(filled.store, taken["snapshot_id"])["traps-uris"].records.keys() == later["traps-uris"].records.keys()
+    filled.target.delete_collection("traps-uris")
+    filled.rollback(snapshot_id=taken["snapshot_id"])
+    assert contents_differences(later, filled.target.contents()) == []
 
 
 def test_a_name_that_is_taken_by_another_snapshot(filled: Case) -> None:

@@ -123,6 +123,16 @@ def test_numbers_that_are_given_again_after_a_collection_was_deleted(case: Case,
     assert [entry["changed"] for entry in look(source_server, case.source, after["mark"])["changes"]["collections"]] == [["kept-2"]]
 
 
+def test_collections_of_the_target_that_no_record_goes_to_are_not_looked_at(filled: Case, source_server: ChromaServer) -> None:
+    before = look(source_server, filled.source)
+    filled.migrate()
+    filled.target.add(filled.target.create("stranger"), [record(random.Random(16), "first-1")])
+    passed = filled.migrate(prune=True, changes=look(source_server, filled.source, before["mark"])["changes"])
+    assert (passed["compared"]["only_changes"], passed["changed"]) == (True, False)
+    assert [row["name"] for row in passed["collections"]] == list(SIZES)
+    assert len(filled.target.contents()["stranger"].records) == 1
+
+
 def test_a_new_collection(filled: Case, source_server: ChromaServer) -> None:
     before = look(source_server, filled.source)
     filled.migrate()
@@ -155,6 +165,29 @@ class TestItIsNotBelieved:
         mark = look(own_server, source)["mark"]
         own_server.restart()
         self.expect(look(own_server, source, mark), "restarted")
+
+    def test_a_mark_that_is_of_another_place_or_damaged(self, filled: Case, source_server: ChromaServer) -> None:
+        mark = look(source_server, filled.source)["mark"]
+        for name, words in (("path", "another file"), ("tenant", "another tenant"), ("database", "another database")):
+            self.expect(look(source_server, filled.source, {**mark, name: "elsewhere"}), "the earlier look was at " + words, "elsewhere")
+        self.expect(look(source_server, filled.source, {**mark, "collections": ["first"]}), "names no collections")
+
+    def test_numbers_that_went_back(self, filled: Case, source_server: ChromaServer) -> None:
+        """The file was replaced by an older one; the next writes get numbers that the mark has seen already."""
+        mark = look(source_server, filled.source)["mark"]
+        for collection in mark["collections"].values():
+            collection["last"] += 1
+        self.expect(look(source_server, filled.source, mark), "the numbers of collection 'first' went back")
+
+    def test_more_writes_than_should_travel(self, filled: Case, source_server: ChromaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(MODULE_UTILS + "_operations.source_changes.MOST_IDS", 12)
+        mark = look(source_server, filled.source)["mark"]
+        ids = {name: str(filled.source.collection(name)["id"]) for name in SIZES}
+        for name, count in (("first", 7), ("second", 5)):
+            filled.source.update(ids[name], ids=[f"{name}-{n}" for n in range(count)], documents=["rewritten"] * count)
+        assert look(source_server, filled.source, mark)["changes"]["complete"] is True
+        filled.source.update(ids["second"], ids=["second-9"], documents=["one too many"])
+        self.expect(look(source_server, filled.source, mark), "more than 12 records were written")
 
     def test_a_file_that_no_server_has_open(self, own_server: ChromaServer, tmp_path: Path) -> None:
         source = RawChroma(own_server.url)

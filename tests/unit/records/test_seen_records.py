@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,23 @@ def test_notes_that_may_not_grow_fail_as_disk(kilobytes: int, tmp_path: Path) ->
             notes.close()
 
     assert failure_with_files_of(kilobytes << 10, note).startswith(f"disk: {tmp_path}/seen cannot be written")
+
+
+def test_notes_that_cannot_even_begin_are_given_up(tmp_path: Path) -> None:
+    """Unreadable notes are made anew; where nothing can be written, that would go on for ever."""
+    path = tmp_path / "seen"
+    path.write_bytes(b"torn" * 2000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(DiskError, match=f"{path} cannot be written"):
+            SeenRecords.begin(str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.stat().st_size == 0
+    assert SeenRecords.of_last_pass(str(path)) is None
+    noted(path, "a")
+    assert last(path).seen("things", ["a"]) == {"a"}
 
 
 @pytest.mark.parametrize("kilobytes", [1, 500])

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.fields import Field, fields_for, parse_schema, value_fault
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.invalid import InvalidTally
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.shape import check_shape
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import Invalid
 
 
@@ -80,6 +81,12 @@ def test_a_schema_that_cannot_work_is_refused_by_path_and_reason(schema, words):
     with pytest.raises(UsageError) as refused:
         parse_schema(schema)
     assert words in refused.value.message
+
+
+def test_a_rule_without_words_of_its_own_is_told_in_those_of_the_library():
+    with pytest.raises(UsageError, match=r"^limits\.a: data\.a must be smaller than or equal to 3$"):
+        check_shape("limits", {"a": 5}, '{"properties": {"a": {"maximum": 3}}}')
+    check_shape("limits", {"a": 3}, '{"properties": {"a": {"maximum": 3}}}')
 
 
 def test_fields_of_a_target_are_the_common_ones_and_its_own():

@@ -23,6 +23,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.read
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.retention import prune
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree_writer import write_tree
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, verify_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import read_audit
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._encryption import read_key
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
@@ -166,15 +167,17 @@ def test_files_that_are_encrypted_are_not_brought_back_without_the_key(store, lo
     write_tree(locked, snapshot_id, str(data), SERVER, name=None, retention_days=7, verify=True, require_unused=lambda: None)
     (data / "chroma.sqlite3").write_bytes(b"y" * 7)
 
-    def roll_back(store):
+    def roll_back(store, check_mode=False):
         return rollback_files(
             Endpoint("http://127.0.0.1:9", timeout=1.0, retries=0), store, snapshot_id,
             data_directory=str(data), whole=True, asked=True, to_a_moment=False, safety_snapshot=False, discard_new_writes=False, trigger="manual",
-            reason=None, expected_manifest_sha256=None, context=Context(),
+            reason=None, expected_manifest_sha256=None, context=Context(check_mode=check_mode),
         )  # fmt: skip
 
-    with pytest.raises(UsageError, match=f"The snapshot {snapshot_id} is encrypted by {locked.key.tool}: give encryption_key_file"):
-        roll_back(store)
+    for check_mode in (True, False):
+        with pytest.raises(UsageError, match=f"The snapshot {snapshot_id} is encrypted by {locked.key.tool}: give encryption_key_file"):
+            roll_back(store, check_mode)
+    assert read_audit(store.directory).entries == [], "refused before anything was begun"
     assert (data / "chroma.sqlite3").read_bytes() == b"y" * 7
     assert roll_back(locked).changed
     assert (data / "chroma.sqlite3").read_bytes() == b"x" * 5000

@@ -124,3 +124,4 @@ def test_a_record_that_must_lose_its_vector_is_deleted_and_added_again(script: S
         "without": (None, "text"),
     }
     assert [body["ids"] for body in script.bodies("delete")] == [["with"]]
+    assert len(script.bodies("upsert")) == 1, "known before, not found out by reading back"

@@ -27,7 +27,10 @@ def write_inventory(directory: Path, source_url: str, target_url: str, **more: s
     return str(path)
 
 
-@pytest.mark.parametrize("written_out", [{}, {"chromadb_target_tenant": "default_tenant", "chromadb_source_database": "default_database"}], ids=["", "defaults"])
+DEFAULTS = {"chromadb_target_tenant": "default_tenant", "chromadb_source_database": "default_database"}
+
+
+@pytest.mark.parametrize("written_out", [{}, DEFAULTS], ids=["", "defaults"])
 def test_target_that_is_the_source_is_refused_before_anything_is_done(tmp_path: Path, written_out: dict[str, str]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = ansible_playbook("infrafabric.chromadb.execute", "-i", write_inventory(tmp_path, url, url + "/", **written_out))

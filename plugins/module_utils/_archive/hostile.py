@@ -107,7 +107,7 @@ class _Stream:
 def _walk(stream: _Stream) -> Iterator[str]:
     seen: set[bytes] = set()
     try:
-        for _member in range(MAX_MEMBERS):
+        for _member in range(MAX_MEMBERS + 1):
             header = stream.take(BLOCK)
             if len(header) < BLOCK or not header.strip(b"\0") or not _checksum_is_right(header):
                 return

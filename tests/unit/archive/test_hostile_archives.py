@@ -16,6 +16,7 @@ import tarfile
 
 import pytest
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import hostile
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.hostile import hostile_problems
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import own_sha256
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import require_sound
@@ -82,6 +83,7 @@ HOSTILE = {
     "pax path": lambda: tar_gz(member("ä" * 120, 3), tar_format=tarfile.PAX_FORMAT),
     "size lie": lambda: lying_tar_gz(1 << 20, 512),
     "huge claim": lambda: lying_tar_gz(7 << 30, 512),
+    "huge claim in binary": lambda: gzip.compress(_info("c0001/batch_000000.npy", 9 << 30).tobuf(tarfile.GNU_FORMAT)),
     "bomb": lambda: bomb(100 << 20),
 }
 
@@ -149,3 +151,18 @@ def test_a_damaged_archive_is_not_called_hostile(store, write):
     assert own_sha256(manifest.values) == manifest.sha256
     put(path, data)
     assert hostile_problems(path) == []
+
+
+def test_more_entries_than_any_snapshot_has_are_hostile(tmp_path, monkeypatch):
+    monkeypatch.setattr(hostile, "MAX_MEMBERS", 3)
+    path = str(tmp_path / "archive")
+    for count, problems in ((2, []), (3, []), (4, [f"The archive {path} holds more than 3 entries."])):
+        put(path, tar_gz(*(member(f"c0001/batch_{number:06d}.npy") for number in range(count))))
+        assert hostile_problems(path) == problems
+
+
+def test_an_archive_that_ends_where_an_entry_could_begin_is_merely_damaged(tmp_path):
+    path = str(tmp_path / "archive")
+    for plain in (b"", b"x" * 100):
+        put(path, gzip.compress(plain))
+        assert hostile_problems(path) == []

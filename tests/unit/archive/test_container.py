@@ -127,3 +127,28 @@ def test_the_frame_around_the_entries(framed):
         data[:end],
     ):
         assert not frame_is_right(path, wrong, end)
+
+
+def test_an_entry_that_could_never_be_read_back_is_not_written(tmp_path):
+    writer = ContainerWriter(str(tmp_path / "archive"))
+    before = writer.bytes
+    # Zeros that nobody looks at take no memory.
+    with pytest.raises(IntegrityError, match="at most 268 MB can be read back"):
+        writer.add(NAME, bytes(MAX_ENTRY + 1))
+    with pytest.raises(ValueError, match="too long for a tar header"):
+        writer.add("n" * 101, CONTENT)
+    assert (writer.entries, writer.bytes) == ([], before)
+    writer.close()
+
+
+def test_nothing_is_added_to_or_read_from_a_closed_archive(framed):
+    path, _end = framed
+    data = path.read_bytes()
+    writer, reader = ContainerWriter(str(path.parent / "other")), ContainerReader(str(path), len(data))
+    for closed in (writer, reader):
+        closed.close()
+        closed.close()
+    for late in (lambda: writer.add(NAME, CONTENT), writer.finish, lambda: reader.span(0, 1)):
+        with pytest.raises(ValueError, match="is closed"):
+            late()
+    assert (path.read_bytes(), (path.parent / "other").read_bytes()) == (data, GZIP_HEADER)

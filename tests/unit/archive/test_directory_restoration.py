@@ -150,10 +150,14 @@ def test_undoing_where_nothing_was_before_keeps_what_was_restored(store, manifes
     assert names(data.parent) == ["data", "store"]
 
 
-@pytest.mark.parametrize(("hook", "failure", "words"), [
-    (lambda path: path.write_bytes(b""), "drift", "became shorter while it was read"),
-    (lambda path: path.unlink(), "disk", "Cannot read .*: No such file"),
-], ids=["shorter", "gone"])
+@pytest.mark.parametrize(
+    ("hook", "failure", "words"),
+    [
+        (lambda path: path.write_bytes(b""), "drift", "became shorter while it was read"),
+        (lambda path: path.unlink(), "disk", "Cannot read .*: No such file"),
+    ],
+    ids=["shorter", "gone"],
+)
 def test_a_file_that_shrinks_or_goes_while_it_is_read_leaves_no_snapshot(store, data, monkeypatch, hook, failure, words):
     # The databases are looked at after the directory was listed, and before its files are read.
     def meanwhile(directory):
@@ -170,3 +174,12 @@ def test_a_file_that_shrinks_or_goes_while_it_is_read_leaves_no_snapshot(store, 
 def test_without_verification_a_snapshot_of_files_says_created(store, data):
     written = write_tree(store, "snapshot_20260102_030405", str(data), SERVER, name=None, retention_days=7, verify=False, require_unused=lambda: None)
     assert written.status == "created"
+
+
+def test_what_stands_where_the_manifest_of_a_snapshot_of_files_belongs_stays(store, data):
+    """The archive has its name by then, and nothing else of the run is left."""
+    place = Path(store.manifest_path("snapshot_20260102_030405"))
+    with pytest.raises(DiskError, match=f"Cannot write {place}"):
+        write_tree(store, "snapshot_20260102_030405", str(data), SERVER, name=None, retention_days=7, verify=True, require_unused=place.mkdir)
+    assert place.is_dir()
+    assert os.listdir(store.snapshots) == ["snapshot_20260102_030405.tar.gz"]

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils import _encryption
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.encrypted import new_container, open_container
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import load_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.retention import prune
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree_writer import write_tree
@@ -26,7 +28,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.veri
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import read_audit
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._encryption import read_key
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, IntegrityError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.rollback_files import rollback_files
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_info import snapshot_info
@@ -227,3 +229,46 @@ def test_a_program_that_is_missing_is_named_with_its_package(tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="Install the package gnupg"):
         read_key(key_file(tmp_path, "gpg"))
+
+
+@pytest.fixture
+def age_that_fails(store, tmp_path, monkeypatch):
+    """A store with a key for a program that reads everything, and then finds the disk full."""
+    program, key = tmp_path / "bin" / "age", tmp_path / "key"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\ncat > /dev/null\necho 'write failed: no space left' >&2\nexit 1\n")
+    program.chmod(0o755)
+    key.touch(mode=0o600)
+    key.write_text("AGE-SECRET-KEY-1QQQQ\n")
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return replace(store, key=read_key(str(key)))
+
+
+def test_a_program_that_fails_at_the_very_end_leaves_no_snapshot(store, write, age_that_fails):
+    with pytest.raises(DiskError, match=r"age could not encrypt the archive: write failed: no space left\."):
+        write({"c": [make_records(3)]}, store=age_that_fails)
+    assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []
+
+
+def test_a_container_that_is_given_up_twice_is_given_up_once(tmp_path, locked):
+    container = new_container(str(tmp_path / "archive"), locked.key)
+    container.close()
+    container.close()
+    with pytest.raises(ValueError, match="is closed"):
+        container.add("format.json", b"{}")
+
+
+def test_no_more_is_decrypted_than_the_manifest_says(store, locked, write, rewrite_manifest):
+    """Or a small archive could fill the disk with temporary files."""
+    manifest = write({"c": [make_records(3000, dimension=256)]}, store=locked)
+    rewrite_manifest(manifest.snapshot_id, lambda values: values["encryption"].update(plain_bytes=1 << 20))
+    with pytest.raises(IntegrityError, match=r"More comes out of .* than its manifest says"):
+        open_container(str(archive_of(store, manifest)), load_manifest(store, manifest.snapshot_id), locked.key)
+
+
+@pytest.mark.parametrize(("thing", "words"), [("directory", "Is a directory"), ("pipe", "not a regular file"), ("large", "larger than 65536 bytes")])
+def test_what_is_no_file_of_a_key_is_not_read(tmp_path, thing, words):
+    path = tmp_path / "key"
+    {"directory": path.mkdir, "pipe": lambda: os.mkfifo(path), "large": lambda: path.write_bytes(b"x" * 65537)}[thing]()
+    with pytest.raises(UsageError, match=f"key cannot be read: {words}"):
+        read_key(str(path))

@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import tree, tree_restoration
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.container import ContainerReader
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.retention import prune
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.server_directory import require_server_directory
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import new_snapshot_id
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree_restoration import TreeRestoration
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree_writer import write_tree
@@ -326,3 +327,19 @@ def test_files_and_records_do_not_push_each_other_out(store, data, write):
     assert result.deleted == [older.snapshot_id]
     assert newer.snapshot_id in {kept["snapshot_id"] for kept in result.kept}
     assert records.snapshot_id in {kept["snapshot_id"] for kept in result.kept}
+
+
+def test_a_directory_deeper_than_any_of_a_server_is_refused(store, data):
+    (data / "/".join("d" * 16)).mkdir(parents=True)
+    with pytest.raises(UsageError, match="d/d lies deeper than any directory of a server does"):
+        take(store, data)
+    assert not os.listdir(store.snapshots)
+
+
+@pytest.mark.parametrize("thing", ["missing", "file"])
+def test_a_data_directory_that_is_none_is_refused(tmp_path, thing):
+    path = tmp_path / thing
+    if thing == "file":
+        path.touch()
+    with pytest.raises(UsageError, match=f"data_directory: {path} is not there, or is no directory"):
+        require_server_directory(str(path))

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import writer
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import reader, writer
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import load_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.retention import delete_snapshot
@@ -189,3 +189,33 @@ def test_a_base_in_use_is_not_deleted(store, chain):
     assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []
     with pytest.raises(UsageError, match="no snapshot"):
         load_manifest(store, full.snapshot_id)
+
+
+def test_a_batch_of_which_everything_changed_is_not_handed_out(store, write, write_changes):
+    changed = make_records(5, seed=9)
+    full = write({"c": [make_records(5)]}, now=START)
+    above = write_changes(full, {"c": ([changed], [], [changed])}, now=START + timedelta(hours=1))
+    assert read(store, above.snapshot_id) == as_dict([changed])
+    with open_snapshot(store, above.snapshot_id) as snapshot:
+        record_set = snapshot.record_set("c")
+        assert [len(page) for page in record_set.id_pages()] == [len(batch) for batch in record_set.batches()] == [5]
+
+
+def test_a_chain_longer_than_any_is_not_followed(store, write, write_changes, monkeypatch):
+    records = make_records(2)
+    chain = [write({"c": [records]}, now=START)]
+    for hours in range(1, 4):
+        chain.append(write_changes(chain[-1], {"c": ([], [], [records])}, now=START + timedelta(hours=hours)))
+    monkeypatch.setattr(reader, "MAX_CHAIN", 2)
+    assert read(store, chain[2].snapshot_id) == as_dict([records])
+    with pytest.raises(IntegrityError, match=f"{chain[3].snapshot_id} has more than 2 bases below it"):
+        open_snapshot(store, chain[3].snapshot_id)
+
+
+def test_a_base_that_cannot_be_opened_leaves_no_file_open(store, chain):
+    full, incremental, _original, _now = chain
+    os.truncate(store.archive_path(full.snapshot_id), 100)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(IntegrityError, match=f"{full.snapshot_id}.* has 100 bytes"):
+        open_snapshot(store, incremental.snapshot_id)
+    assert os.listdir("/proc/self/fd") == before

@@ -251,3 +251,19 @@ def test_deleting_is_audited_before_and_after(store, aged):
 def test_deleting_one_that_is_not_there(store):
     with pytest.raises(UsageError, match="no snapshot"):
         delete_snapshot(store, "snapshot_20250101_000000")
+
+
+def test_where_no_snapshot_verifies_any_more_the_newest_stays_and_all_are_told(store, aged):
+    newest, old = aged(8, 30)
+    for snapshot_id in (newest, old):
+        damage(store, snapshot_id)
+    result = prune(store, now=NOW, check_mode=True)
+    assert (result.deleted, reasons(result)) == ([old], {newest: "one of the newest (keep_min)"})
+    assert result.warnings == [f"{snapshot_id} does not verify any more." for snapshot_id in (newest, old)]
+
+
+def test_a_snapshot_whose_archive_is_gone_is_deleted_all_the_same(store, aged):
+    (snapshot_id,) = aged(1)
+    os.unlink(store.archive_path(snapshot_id))
+    delete_snapshot(store, snapshot_id)
+    assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []

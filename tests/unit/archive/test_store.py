@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import publish
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import writer as writer_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.catalogue import find_snapshots
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import (
     check_snapshot_id,
@@ -26,8 +27,11 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.stor
     snapshot_name,
 )
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, verify_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.writer import ArchiveWriter
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, OperationError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._files import atomic_write, require_free_space
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.collection_spec import CollectionSpec
+from tests.support.rights import directory_without_the_rights_of_root, without_the_rights_of_root
 
 from .conftest import make_records
 
@@ -271,3 +275,49 @@ def test_an_archive_that_is_there_is_never_overwritten(store, write):
     os.unlink(store.manifest_path(manifest.snapshot_id))
     assert write({"c": [make_records(4)]}, now=MOMENT).snapshot_id != manifest.snapshot_id
     assert len(os.listdir(store.snapshots)) == 2
+
+
+def test_an_id_that_is_there_is_not_written_again(store, write):
+    manifest = write({"c": [make_records(3)]})
+    before = [os.stat(path(manifest.snapshot_id)) for path in (store.archive_path, store.manifest_path)]
+    with pytest.raises(UsageError, match=f"{manifest.snapshot_id} exists already"):
+        ArchiveWriter(store, manifest.snapshot_id)
+    assert [os.stat(path(manifest.snapshot_id)) for path in (store.archive_path, store.manifest_path)] == before
+    assert len(os.listdir(store.snapshots)) == 1
+
+
+def test_a_writer_that_has_ended_takes_nothing_more(store):
+    writer = ArchiveWriter(store, "snapshot_20250131_235959")
+    writer.abort()
+    writer.abort()
+    with pytest.raises(ValueError, match="the writer is closed"):
+        writer.begin_collection(CollectionSpec("c"))
+    assert os.listdir(store.snapshots) == []
+
+
+@pytest.mark.parametrize("folder", ["snapshots", "manifests"])
+def test_what_another_run_put_in_the_place_of_a_new_snapshot_is_not_overwritten(store, write, monkeypatch, folder):
+    """Two runs without the lock: the second one finds the first one's file, or what stands where its manifest belongs."""
+    other = store.archive_path("snapshot_20250131_235959") if folder == "snapshots" else store.manifest_path("snapshot_20250131_235959")
+    real = publish.publish
+
+    def appears(*arguments):
+        os.mkdir(other)
+        real(*arguments)
+
+    monkeypatch.setattr(writer_module, "publish", appears)
+    with pytest.raises(DiskError, match="appeared while" if folder == "snapshots" else "Cannot write"):
+        write({"c": [make_records(3)]}, now=MOMENT)
+    assert os.path.isdir(other)
+    assert not [name for name in os.listdir(store.snapshots) if "partial" in name]
+
+
+def test_a_folder_that_this_user_cannot_write_is_named():
+    with directory_without_the_rights_of_root() as directory, without_the_rights_of_root():
+        store = open_store(str(directory), for_writing=True)
+        os.chmod(store.manifests, 0o500)
+        for create in (True, False):
+            with pytest.raises(DiskError, match=r"manifests cannot be written\. Run as its owner"):
+                open_store(str(directory), for_writing=True, create=create)
+        assert open_store(str(directory)).directory == str(directory)
+        os.chmod(store.manifests, 0o700)

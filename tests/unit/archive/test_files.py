@@ -27,10 +27,18 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.tree_writer import write_tree
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import require_sound, verify_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, IntegrityError, LockedError, UnsafeArchiveError, UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import (
+    DiskError,
+    DriftError,
+    IntegrityError,
+    LockedError,
+    UnsafeArchiveError,
+    UsageError,
+)
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._open_files import require_unused
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations import rollback_files, snapshot_files
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
+from tests.support.rights import directory_without_the_rights_of_root, without_the_rights_of_root
 
 from .conftest import SERVER, make_records
 
@@ -343,3 +351,20 @@ def test_a_data_directory_that_is_none_is_refused(tmp_path, thing):
         path.touch()
     with pytest.raises(UsageError, match=f"data_directory: {path} is not there, or is no directory"):
         require_server_directory(str(path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what a file system does not tell others, it tells root")
+def test_where_the_kernel_grants_no_lease_only_root_can_tell_who_uses_a_file():
+    """As on some network file systems; of a directory it grants none either."""
+    with directory_without_the_rights_of_root() as directory:
+        require_unused(str(directory), [str(directory)])
+        with without_the_rights_of_root(), pytest.raises(DiskError, match=r"cannot be told on this file system \(Invalid argument\)\. Run as root"):
+            require_unused(str(directory), [str(directory)])
+        held = os.open(directory, os.O_RDONLY)
+        program = "print('open', flush=True); import sys; sys.stdin.read()"
+        with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[held]) as process:
+            process.stdout.readline()
+            with pytest.raises(LockedError, match=f"process {process.pid} .* has a file of it open"):
+                require_unused(str(directory), [str(directory)])
+            process.communicate()
+        os.close(held)

@@ -249,3 +249,19 @@ def test_the_url_of_an_embedder_is_hidden_as_well(run: Run) -> None:
 
 def test_usage_error_of_the_operation(run: Run) -> None:
     assert run(Operation(UsageError("base is not available yet")))["failure_class"] == "usage"
+
+
+@pytest.mark.parametrize(("options", "warned"), [
+    ({"url": "https://192.0.2.10:8000/"}, True),
+    ({"url": "https://192.0.2.10:8000", "validate_certs": True}, False),
+    ({"url": URL}, False),
+    ({"url": f"https://user:{CANARY}@192.0.2.10:8000"}, False),
+], ids=["unchecked", "checked", "nothing to check", "refused"])
+def test_a_server_that_need_not_prove_who_it_is_is_warned_of(options: dict[str, Any], warned: bool, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where there is nothing to prove, and not by a URL that is refused."""
+    told: list[str] = []
+    monkeypatch.setattr(_module.ChromaModule, "warn", lambda module, warning: told.append(warning))
+    server = {"validate_certs": False, **options}
+    result = run(Operation(), TWO, source=server, target={"url": URL})
+    assert [warning.startswith("source: validate_certs is false, so whoever answers for https://192.0.2.10:8000 ") for warning in told] == [True] * warned
+    assert CANARY not in json.dumps([result, told])

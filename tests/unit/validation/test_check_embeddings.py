@@ -101,3 +101,20 @@ def test_a_moved_mean_warns_where_the_vectors_pass(comparison, side):
 
 def test_lost_records_do_not_move_the_mean(comparison, side):
     assert judged(comparison, side(), side().without(0, 1, 2)).details["max_mean_difference"] == 0
+
+
+def test_vectors_of_two_lengths_and_none_at_all_spoil_no_mean(comparison, side):
+    """A damaged collection can hold both; what has no vectors moves none."""
+    watch = EmbeddingsCheck(Thresholds())
+    both = comparison(watch, space="l2").show(side(), side()).show(side(dimension=5), side(dimension=5))
+    assert (watch.check().status, watch.check().details["max_mean_difference"]) == ("passed", 0)
+    moved = side(start=50)
+    moved.batch.embeddings += np.float32(1)
+    both.show(side(start=50), moved)
+    assert watch.check().details["max_mean_difference"] > 0
+
+    bare = [side(), side()]
+    for one in bare:
+        one.batch.embedded = np.zeros(20, dtype=bool)
+    check = judged(comparison, *bare)
+    assert (check.status, check.details["max_mean_difference"]) == ("not_applicable", 0)

@@ -190,3 +190,25 @@ def test_every_setting_of_a_collection_is_compared(change, words):
 def test_the_metadata_of_a_merged_collection_only_warns():
     good = CollectionSpec("a", {"k": 1})
     assert check_specs({"a": good}, {"a": replace(good, metadata=None)}, CHROMA_1_5, merged={"a"}).status == "warning"
+
+
+def test_a_sample_is_held_against_the_counts_that_are_expected():
+    sides = [SourceFigures("one", 20)], [TargetFigures("one", 20, 5)]
+    assert check_counts_of_sample(*sides, True, False, {"one": 20}).status == "passed"
+    check = check_counts_of_sample(*sides, True, False, {"one": 25})
+    assert (check.status, check.figure) == ("failed", 5)
+    assert check.summary == "Collection one was expected to hold 25 records and holds 20."
+
+
+def test_a_sample_of_nothing_proves_nothing():
+    assert check_counts_of_sample([], [], True, False).status == "not_run"
+
+
+def test_surplus_records_are_counted_for_the_source_that_they_can_be_told_to_be_of(census, comparison, side):
+    """Of several sources only the record itself can tell; what is no name of one was damaged."""
+    comparison(census, sources=("one", "two")).surplus(side(3, source="two")).surplus(side(2, start=50, source="nobody's"))
+    assert {name: found for name, (_expected, found) in census.sources.items()} == {"two": 3}
+    comparison(census, schema=None, sources=("one", "two"), target="other").surplus(side(4))
+    comparison(census, schema=None, sources=("one",), target="third").surplus(side(5))
+    assert {name: found for name, (_expected, found) in census.sources.items()} == {"two": 3, "one": 5}
+    assert census.total("extra") == 14

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -279,3 +280,32 @@ def test_a_sample_depends_on_ids_and_seed_alone(ids, count, seed, random):
     shuffled = list(ids)
     random.shuffle(shuffled)
     assert sample_ids(shuffled, count, seed) == chosen
+
+
+def test_a_collection_that_diverges_does_not_hide_among_others(comparison, side):
+    limits = parse_thresholds({"max_query_divergence_percent": 90})
+    fine = [replace(one, query=Query("other", one.query.vector, "x")) for one in results(comparison, side, *[0] * 20)]
+    check = check_semantic_equivalence([*fine, *results(comparison, side, 2, 2)], True, limits)
+    assert check.status == "failed"
+    assert check.figure < limits.max_divergence_percent
+    assert "Searches in sergio_humor diverge by 33.3 % on average" in check.summary
+
+
+def test_a_search_that_nothing_answers_on_either_side_does_not_diverge(side):
+    assert judge_query(query(side()), "l2", TrueNeighbours(), None, None).true_divergence == 0
+    one = [Neighbour(0.0, "r0", math.inf)]
+    assert judge_query(query(side()), "l2", TrueNeighbours(one, []), None, None).true_divergence == 100
+
+
+def test_records_of_other_collections_and_without_a_fitting_vector_are_no_neighbours(comparison, side):
+    asked = query(side(20))
+    search = ExactSearch([asked])
+    comparison(search, target="other").show(side(30), side(30)).surplus(side(3, start=70))
+    assert search.found == [TrueNeighbours()]
+    comparison(search).show(side(5, start=100, dimension=5), side(5, start=100, dimension=5))
+    assert search.found == [TrueNeighbours()]
+    bare = side(20)
+    bare.batch.embedded = np.array([row >= 15 for row in range(20)])
+    comparison(search).show(side(20), bare)
+    assert len(search.found[0].expected) == 10
+    assert sorted(neighbour.id for neighbour in search.found[0].actual) == [f"r{row}" for row in range(15, 20)]

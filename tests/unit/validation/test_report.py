@@ -26,6 +26,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.r
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_junit import render_junit
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_markdown import render_markdown
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.troubleshooting import troubleshooting_text
+from tests.support.rights import directory_without_the_rights_of_root, without_the_rights_of_root
 
 SCHEMA = Path(__file__).resolve().parents[3] / "docs/report.schema.json"
 SAMPLE = {"size": 20, "seed": 1, "compared": 20, "of": 1000, "differing": 0, "confidence_percent": 95, "may_differ_percent": 15.0}
@@ -217,3 +218,64 @@ def test_junit_says_when_only_a_sample_was_compared(make_report):
     named = 'name="sample_may_differ_percent" value="'
     assert named in render_junit(make_report(sample=SAMPLE))
     assert named not in render_junit(make_report())
+
+
+def test_a_sample_that_is_all_right_is_no_word_about_all_records(make_report):
+    report = make_report(sample={**SAMPLE, "of": 20})
+    assert report["decision"] == "go"
+    shown = "".join(Page(render_html(report)).text)
+    assert "The sample of records is in the target as it should be" in shown
+    assert "All 20 records are in the target as they should be, and every check passed" not in shown
+    assert "Only a sample was looked at: 20 of 20 records (seed 1)" in render_markdown(report)
+    assert "Only a sample" not in render_markdown(make_report())
+
+
+@pytest.mark.parametrize(("emptied", "headings"), [
+    ({"source_collections": [], "target_collections": []}, {"Collections"}),
+    ({"queries": []}, {"Searches"}),
+    ({"vector_errors": []}, {"Vector error"}),
+    ({"latency_ms": []}, {"Search latency"}),
+    ({"vector_errors": [], "latency_ms": []}, {"Vector error", "Search latency"}),
+    ({"timeline": []}, {"Timeline"}),
+], ids=["collections", "searches", "vectors", "latency", "distributions", "timeline"])
+def test_the_page_has_no_section_about_nothing(make_report, emptied, headings):
+    """Such as of two servers that are empty."""
+    whole, less = (set(re.findall("<h2>([^<]*)</h2>", render_html(report))) for report in (make_report(), {**make_report(), **emptied}))
+    assert whole - less == headings
+    Page(render_html({**make_report(), **emptied}))
+
+
+def test_markdown_has_no_table_of_nothing(make_report):
+    report = {**make_report(), "source_collections": []}
+    rows = [line for line in render_markdown(make_report()).splitlines() if line.startswith("|")]
+    assert len([line for line in render_markdown(report).splitlines() if line.startswith("|")]) == len(rows) - 3
+
+
+def test_a_collection_that_the_target_lacks_is_said_to(make_report):
+    report = make_report(damaged=True)
+    report["target_collections"][0]["count"] = None
+    assert "<strong>not in the target</strong>" in render_html(report)
+    assert "not in the target</strong>" not in render_html(make_report(damaged=True))
+
+
+def test_a_search_that_failed_is_drawn_as_high_as_can_be(make_report):
+    report = make_report()
+    report["queries"][1]["error"] = "the server said 500"
+    columns = re.search('<svg class="columns".*?</svg>', render_html(report))[0]
+    drawn = re.findall(r'<rect class="(\w+)" [^>]*height="([\d.]+)"><title>', columns)
+    assert drawn == [("ok", "3.0"), ("bad", "120.0"), ("ok", "3.0")]
+
+
+def test_a_reason_without_the_name_of_a_check_is_shown_as_it_is(make_report):
+    report = make_report(damaged=True)
+    report["reasons"] = ["something <b>else</b>", "records: 3 are lost", f"{'long ' * 10}name: words"]
+    items = re.findall("<li>(.*?)</li>", re.search('<ul class="reasons">(.*?)</ul>', render_html(report))[1])
+    assert items == ["something &lt;b&gt;else&lt;/b&gt;", "<strong>Records:</strong> 3 are lost", f"{'long ' * 10}name: words"]
+
+
+def test_a_report_directory_that_this_user_cannot_write_is_named():
+    with directory_without_the_rights_of_root() as directory, without_the_rights_of_root():
+        check_report_directory(str(directory))
+        directory.chmod(0o500)
+        with pytest.raises(DiskError, match=f"{directory} cannot be written by this user"):
+            check_report_directory(str(directory))

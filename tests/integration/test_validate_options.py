@@ -196,3 +196,45 @@ def test_the_report_tells_what_the_module_returns(case: Case, tmp_path: Path) ->
         key: result[key] for key in ("decision", "reasons", "checks", "data_loss_percent")
     }
     assert report["totals"]["expected"] == 120
+
+
+def test_whose_a_surplus_record_of_a_target_with_prefixed_ids_is(case: Case) -> None:
+    """Its id tells; one that begins with no collection's prefix is somebody else's, and no fault."""
+    fill(case.source, same_ids=True)
+    case.migrate(routes=ROUTES, on_collision="prefix")
+    held = case.target.collection("all-of-them")["id"]
+    prefix = next(one for one in case.target.records(held) if one.startswith("second")).partition("r-")[0]
+    vector = np.ones(8, dtype="<f4")
+    case.target.add(held, [Record(f"{prefix}surplus", vector, "text"), Record("strangers", vector, "text")])
+    details = check_named(case.validate(routes=ROUTES), "records")["details"]
+    assert ([one["id"] for one in details["extra"]], [one["id"] for one in details["foreign"]]) == ([f"{prefix}surplus"], ["strangers"])
+
+
+def test_a_surplus_record_that_nothing_tells_the_source_of_is_a_fault(case: Case) -> None:
+    fill(case.source)
+    case.migrate(routes=ROUTES)
+    case.target.add(case.target.collection("all-of-them")["id"], [Record("surplus", np.ones(8, dtype="<f4"), "text")])
+    result = case.validate(routes=ROUTES)
+    assert result["decision"] == "no_go"
+    assert [one["id"] for one in check_named(result, "records")["details"]["extra"]] == ["surplus"]
+
+
+def test_refused_records_of_a_target_that_is_not_there_are_not_lost(case: Case) -> None:
+    fill(case.source)
+    first = case.source.collection("first")["id"]
+    case.source.update(first, ids=["first-1"], metadatas=[{"n": "no number"}])
+    result = case.validate(schema={"fields": {"n": {"type": "integer"}}})
+    assert (result["decision"], result["rollback_required"]) == ("no_go", True)
+    # The refused one is not among the lost.
+    rows = check_named(result, "records")["details"]["collections"]
+    assert {row["collection"]: (row["lost"], row["refused"]) for row in rows} == {"first": (59, 0), "second": (60, 0)}
+
+
+def test_two_records_that_claim_one_place_are_refused_by_name(case: Case) -> None:
+    """The target took the ids of one collection as they are, so that those of the other have no place."""
+    fill(case.source, same_ids=True)
+    case.migrate(routes=ROUTES, collections=["first"])
+    result = case.validate(routes=ROUTES, fails=True)
+    assert result["failure_class"] == "invalid_data"
+    assert "two records of the source claim one place" in result["msg"]
+    assert "id_prefix" in result["msg"]

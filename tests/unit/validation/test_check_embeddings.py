@@ -117,4 +117,8 @@ def test_vectors_of_two_lengths_and_none_at_all_spoil_no_mean(comparison, side):
     for one in bare:
         one.batch.embedded = np.zeros(20, dtype=bool)
     check = judged(comparison, *bare)
-    assert (check.status, check.details["max_mean_difference"]) == ("not_applicable", 0)
+    assert (check.status, check.details["mean_differences"]) == ("not_applicable", {})
+    for one in bare:
+        one.batch.embedded, one.batch.embeddings[:] = None, np.nan
+    check = judged(comparison, *bare)
+    assert (check.status, check.details["mean_differences"], check.details["max_mean_difference"]) == ("failed", {"sergio_humor": None}, 0)

@@ -16,6 +16,7 @@ import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from typing import IO, cast
 
 from ._errors import DiskError, IntegrityError, UsageError
 from ._files import disk_errors, read_regular_file
@@ -71,14 +72,12 @@ class Encryptor:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 it lives as long as the program
         command = [AGE, "--encrypt", "--identity", key.path] if key.tool == AGE else [*_gpg(key, self._home), "--symmetric"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=self._errors, env=_environment(), close_fds=True)
-        if self._process.stdin is None:
-            raise RuntimeError("no pipe")
-        self.pipe = self._process.stdin.fileno()
+        self._stdin = cast(IO[bytes], self._process.stdin)  # a pipe was asked for
+        self.pipe = self._stdin.fileno()
 
     def finish(self) -> None:
         """DiskError when the program failed; what it said is in the message."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._stdin.close()
         code = self._process.wait()
         complaint = self.complaint()
         self._clear()
@@ -94,11 +93,10 @@ class Encryptor:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        if self._process.stdin is not None:
-            try:
-                self._process.stdin.close()
-            except OSError:
-                pass  # what was left in the pipe is of no use
+        try:
+            self._stdin.close()
+        except OSError:
+            pass  # what was left in the pipe is of no use
         self._clear()
 
     def _clear(self) -> None:
@@ -117,10 +115,11 @@ def decrypt(key: EncryptionKey, path: str, limit: int) -> int:
             with open(path, "rb") as file:
                 command = [AGE, "--decrypt", "--identity", key.path] if key.tool == AGE else [*_gpg(key, home), "--decrypt"]
                 process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=errors, env=_environment(), close_fds=True)
+            output = cast(IO[bytes], process.stdout)  # a pipe was asked for
             try:
                 length = 0
-                while process.stdout is not None:
-                    piece = process.stdout.read(1 << 20)
+                while True:
+                    piece = output.read(1 << 20)
                     if not piece:
                         break
                     length += len(piece)
@@ -132,8 +131,7 @@ def decrypt(key: EncryptionKey, path: str, limit: int) -> int:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-                if process.stdout is not None:
-                    process.stdout.close()
+                output.close()
             if code != 0:
                 errors.seek(0)
                 raise UsageError(f"encryption_key_file: {key.path} does not open {path}: {_line(errors.read(4096))}.")

@@ -98,8 +98,7 @@ class ContainerWriter:
         self._write(self._span(TEXT_LEVEL, TAR_END))
         self._write(LAST_BLOCK + struct.pack("<II", self._crc32, self._plain_bytes & 0xFFFFFFFF))
         with disk_errors(self.path, "write"):
-            if self._descriptor is not None:
-                self._settle(self._descriptor)
+            self._settle(self._open)
         self.close()
         return self.file_sha256
 
@@ -129,12 +128,16 @@ class ContainerWriter:
         return b"".join(result)
 
     def _write(self, data: bytes) -> None:
-        if self._descriptor is None:
-            raise ValueError(f"{self.path} is closed")
         with disk_errors(self.path, "write"):
-            write_all(self._descriptor, data)
+            write_all(self._open, data)
         self._sha256.update(data)
         self.bytes += len(data)
+
+    @property
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is closed")
+        return self._descriptor
 
 
 class ContainerReader:

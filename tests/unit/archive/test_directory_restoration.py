@@ -83,23 +83,21 @@ def test_a_parent_that_this_user_cannot_write_is_refused(manifest):
         parent.chmod(0o700)
 
 
-def test_whoever_is_not_root_puts_back_files_of_their_own():
+def test_whoever_is_not_root_puts_back_files_of_others_as_their_own():
     """Only root can say whose they are; the permissions come back all the same."""
-    with directory_without_the_rights_of_root() as parent, without_the_rights_of_root():
-        data, directory = parent / "data", parent / "store"
-        for path in (data, directory):
-            path.mkdir(mode=0o700)
+    with directory_without_the_rights_of_root() as parent:
+        data = parent / "data"
+        data.mkdir(mode=0o755)
         (data / "chroma.sqlite3").write_bytes(b"old")
-        (data / "chroma.sqlite3").chmod(0o640)
-        store = open_store(str(directory), for_writing=True)
-        manifest = take(store, data)
-        shutil.rmtree(data)
-        restoration = built(store, manifest, data)
-        restoration.exchange()
-        restoration.discard()
-        status = (data / "chroma.sqlite3").stat()
-        assert (content(data), status.st_mode & 0o7777, status.st_uid) == (b"old", 0o640, os.geteuid())
-        assert names(parent) == ["data", "store"]
+        (data / "chroma.sqlite3").chmod(0o644)
+        with without_the_rights_of_root():
+            (parent / "store").mkdir(mode=0o700)
+            store = open_store(str(parent / "store"), for_writing=True)
+            restoration = built(store, take(store, data), parent / "restored")
+            restoration.exchange()
+            status = (parent / "restored" / "chroma.sqlite3").stat()
+            assert (content(parent / "restored"), status.st_mode & 0o7777, status.st_uid) == (b"old", 0o644, os.geteuid())
+        assert names(parent) == ["data", "restored", "store"]
 
 
 class LibraryOf:
@@ -124,11 +122,13 @@ def test_where_two_names_cannot_be_exchanged_they_are_renamed_one_by_one(store, 
     assert names(data.parent) == ["data", "store"]
 
 
-def test_an_exchange_that_fails_touches_nothing(store, manifest, data):
+def test_an_exchange_that_fails_touches_nothing(store, manifest, data, monkeypatch):
     restoration = built(store, manifest, data)
-    shutil.rmtree(restoration.beside)
-    with pytest.raises(DiskError, match=f"Cannot exchange {data}: No such file"):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name, use_errno: LibraryOf(errno.EIO))
+    with pytest.raises(DiskError, match=f"Cannot exchange {data}: Input/output error"):
         restoration.exchange()
+    assert (content(data), content(restoration.beside)) == (b"newer", b"old")
+    restoration.abandon()
     assert content(data) == b"newer"
     assert names(data.parent) == ["data", "store"]
 

@@ -26,6 +26,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.rights import directory_without_the_rights_of_root, without_the_rights_of_root
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 IN_TREE = Path("ansible_collections", "infrafabric", "chromadb")
 
@@ -59,15 +61,8 @@ settings.load_profile("checkout")
 
 @pytest.fixture
 def unwritable_directory() -> Iterator[Path]:
-    """A directory that this user can enter and read, but not write to. Root can write everywhere, so the test becomes another user."""
-    was_root = os.geteuid() == 0
-    with tempfile.TemporaryDirectory() as directory:
+    """A directory that this user, who is not root here, can enter and read, but not write to."""
+    with directory_without_the_rights_of_root() as directory:
         os.chmod(directory, 0o555)
-        if was_root:
-            os.setresuid(65534, 65534, 0)
-        try:
-            yield Path(directory)
-        finally:
-            if was_root:
-                os.setresuid(0, 0, 0)
-            os.chmod(directory, 0o700)
+        with without_the_rights_of_root():
+            yield directory

@@ -19,10 +19,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils import _audit
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.dead_runs import clean_up_if_idle, end_dead_runs
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import open_store
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import append_audit, audit_path, audited, people, read_audit, unfinished_rollbacks
-<<<<<<< HEAD
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
-=======
->>>>>>> 5cabd8b (Test snapshots that others disturb, and keys, logs and folders that cannot be used)
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, IntegrityError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._lock import store_lock
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operation_log import OperationLog
@@ -357,7 +354,6 @@ def test_the_plain_log_is_one_line_an_event_and_rotated(directory, monkeypatch):
     assert json.dumps("evil\nname") in lines[0]
 
 
-<<<<<<< HEAD
 def test_an_event_is_planned_in_check_mode_and_written_otherwise(directory):
     def event(check_mode):
         return audit_event(
@@ -377,7 +373,8 @@ def test_an_event_is_planned_in_check_mode_and_written_otherwise(directory):
 def test_audit_info_of_less_than_nothing_is_refused(directory):
     with pytest.raises(UsageError, match="limit must not be negative, but is -1"):
         audit_info(directory=directory, limit=-1, known_sha256=None, context=Context())
-=======
+
+
 def test_a_run_that_never_ended_is_ended_by_a_reader_only_while_nobody_works(directory, path):
     store = open_store(directory, for_writing=True)
     append_audit(path, {**GOOD_LINE, "action": "rollback", "status": "initiated", "run_id": "dead"})
@@ -397,4 +394,3 @@ def test_an_audit_log_that_cannot_be_opened_is_a_failure_and_no_empty_log():
         os.chmod(audit_path(str(directory)), 0)
         with pytest.raises(DiskError, match="Permission denied"):
             unfinished_rollbacks(str(directory))
->>>>>>> 5cabd8b (Test snapshots that others disturb, and keys, logs and folders that cannot be used)

@@ -2,13 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The file of a running server, read beside it: what changed since a number, and when the file cannot tell."""
+"""What the tables of a server's file say of its writes, and tables of which nothing is believed. That servers really write them so is tested on servers."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,56 +18,56 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._server_file 
 TABLES = """
 CREATE TABLE databases (id, name, tenant_id);
 CREATE TABLE collections (id, name, database_id);
-CREATE TABLE segments (id, collection, scope, type);
+CREATE TABLE segments (id, type, scope, collection);
 CREATE TABLE max_seq_id (segment_id, seq_id);
 CREATE TABLE embeddings (id INTEGER PRIMARY KEY, segment_id, embedding_id, seq_id);
-INSERT INTO databases VALUES ('d', 'database', 'tenant');
-INSERT INTO collections VALUES ('c', 'things', 'd');
+INSERT INTO databases VALUES ('d1', 'database', 'tenant'), ('d2', 'another', 'tenant');
+INSERT INTO collections VALUES ('c1', 'first', 'd1'), ('c2', 'second', 'd1'), ('c3', 'elsewhere', 'd2');
+INSERT INTO segments VALUES ('s1', 'urn:chroma:segment/metadata/sqlite', 'METADATA', 'c1'), ('s2', 'urn:chroma:segment/metadata/sqlite', 'METADATA', 'c2');
+INSERT INTO max_seq_id VALUES ('s1', 9), ('s2', X'0000000000000007');
 """
-SEGMENT = "INSERT INTO segments VALUES ('s', 'c', 'METADATA', 'urn:chroma:segment/metadata/sqlite')"
-THINGS = CollectionNumbers("c", "things", "s", 20)
 
 
-def write(directory: Path, statements: str) -> None:
-    with closing(sqlite3.connect(directory / "chroma.sqlite3")) as database:
+def write(directory: Path, statements: str, *rows: tuple[Any, ...]) -> None:
+    with sqlite3.connect(directory / "chroma.sqlite3") as database:
         database.executescript(statements)
+        database.executemany("INSERT INTO embeddings (segment_id, embedding_id, seq_id) VALUES (?, ?, ?)", rows)
+    database.close()
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Iterator[ServerFile]:
+def test_collections_of_one_database_with_their_last_writes(tmp_path: Path) -> None:
+    """Releases before 1.0 keep the numbers as eight bytes."""
     write(tmp_path, TABLES)
-    with ServerFile(str(tmp_path)) as opened:
-        yield opened
+    with ServerFile(str(tmp_path)) as file:
+        assert file.collections("tenant", "database") == [CollectionNumbers("c1", "first", "s1", 9), CollectionNumbers("c2", "second", "s2", 7)]
+        assert file.collections("tenant", "neither") == []
 
 
-def test_a_collection_without_a_segment_for_its_records_cannot_be_relied_on(file: ServerFile, tmp_path: Path) -> None:
-    with pytest.raises(UnusableFileError, match="names no segment for the records of collection 'things'"):
-        file.collections("tenant", "database")
-    assert file.collections("tenant", "other") == []
-    write(tmp_path, SEGMENT)
-    assert file.collections("tenant", "database") == [CollectionNumbers("c", "things", "s", 0)]
+def test_a_collection_whose_records_are_kept_nowhere_makes_the_file_useless(tmp_path: Path) -> None:
+    write(tmp_path, TABLES)
+    with ServerFile(str(tmp_path)) as file, pytest.raises(UnusableFileError, match="names no segment for the records of collection 'elsewhere'"):
+        file.collections("tenant", "another")
 
 
-@pytest.mark.parametrize("stored", [lambda number: number, lambda number: number.to_bytes(8, "big")], ids=["integer", "bytes"])
-def test_what_was_written_since_a_number_is_found_beyond_pages_without_any(
-    file: ServerFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Any
-) -> None:
-    monkeypatch.setattr(_server_file, "ROWS_AT_ONCE", 3)
-    with closing(sqlite3.connect(tmp_path / "chroma.sqlite3")) as database, database:
-        # Nine of this collection, of which the third page alone is new, and a newer one of another collection.
-        rows = [(row, "s", f"r{row}", stored(100 + row if row > 6 else row)) for row in range(1, 10)]
-        database.executemany("INSERT INTO embeddings VALUES (?, ?, ?, ?)", [*rows, (10, "other", "theirs", stored(500))])
-    assert list(file.written_after(THINGS, 50)) == [["r7", "r8", "r9"]]
-    assert list(file.written_after(THINGS, 108)) == [["r9"]]
-    assert list(file.written_after(THINGS, 109)) == []
+def test_what_was_written_comes_in_pages_and_stretches_without_it_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server_file, "ROWS_AT_ONCE", 2)
+    first = [("s1", "old", 3), ("s1", "a", 6), ("s1", "b", 9)]
+    others = [("s2", "x", 7), ("s2", "y", 8), ("s2", "z", (11).to_bytes(8, "big"))]
+    write(tmp_path, TABLES, first[0], first[1], others[0], others[1], first[2], others[2])
+    with ServerFile(str(tmp_path)) as file:
+        one, other = file.collections("tenant", "database")
+        assert list(file.written_after(one, 3)) == [["a"], ["b"]]
+        assert list(file.written_after(one, 9)) == []
+        assert list(file.written_after(other, 7)) == [["y"], ["z"]]
 
 
-def test_list_values_are_left_over_only_where_their_record_went(file: ServerFile, tmp_path: Path) -> None:
-    """Releases without lists have no table of them."""
-    assert file.ghosts() == 0
-    write(tmp_path, "CREATE TABLE embedding_metadata_array (id, value); INSERT INTO embeddings VALUES (1, 's', 'r1', 1);")
-    write(tmp_path, "INSERT INTO embedding_metadata_array VALUES (1, 'a'), (2, 'b'), (2, 'c'), (3, 'd')")
-    assert file.ghosts() == 2
+def test_list_values_that_outlived_their_records_are_counted_where_there_can_be_any(tmp_path: Path) -> None:
+    write(tmp_path, TABLES, ("s1", "a", 6))
+    with ServerFile(str(tmp_path)) as file:
+        assert file.ghosts() == 0, "releases before 1.5 have no such table"
+    write(tmp_path, "CREATE TABLE embedding_metadata_array (id, key); INSERT INTO embedding_metadata_array VALUES (1, 'k'), (7, 'k'), (7, 'l'), (8, 'k');")
+    with ServerFile(str(tmp_path)) as file:
+        assert file.ghosts() == 2
 
 
 def test_a_file_that_is_missing_or_none_of_a_server_cannot_be_relied_on(tmp_path: Path) -> None:

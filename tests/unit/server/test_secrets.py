@@ -52,6 +52,7 @@ def test_the_longest_is_taken_first_and_nothing_else_is_touched() -> None:
 
 
 def test_a_text_that_nearly_fits_takes_no_time() -> None:
-    begun = time.monotonic()
-    Secrets(["\\" * 30 + "a" * 30]).hidden_in("\\" * 20_000 + "a" * 29)
-    assert time.monotonic() - begun < 5
+    """A fraction of a second of the processor's; a pattern that tries all ways would need years."""
+    begun = time.process_time()
+    Secrets(["\\" * 30 + "a" * 30]).hidden_in("\\" * 2_000 + "a" * 29)
+    assert time.process_time() - begun < 5

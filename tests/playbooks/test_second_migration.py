@@ -75,10 +75,10 @@ def test_the_originals_of_a_migration_elsewhere_are_left_alone(runbook: Runbook,
 
 
 def test_a_gateway_of_an_earlier_migration_is_not_taken_for_this_one_s(runbook: Runbook) -> None:
-    """Its clients are where this migration begins, and it knows no way from there. Its way back is the earlier one's."""
+    """Its clients are where this migration begins, and it knows no way from there."""
     runbook.decided()
-    gateway, calls = runbook.directory / "chromadb-gateway", runbook.directory / "calls"
-    gateway.write_text(SWITCHED_GATEWAY.replace("http://192.0.2.20:8000", runbook.source.url).replace("case", f'echo "$*" >> {calls}\ncase', 1))
+    gateway = runbook.directory / "chromadb-gateway"
+    gateway.write_text(SWITCHED_GATEWAY.replace("http://192.0.2.20:8000", runbook.source.url))
     gateway.chmod(0o755)
     inventory = json.loads(runbook.inventory.read_text())
     inventory["all"]["children"]["chromadb_gateway"] = {"hosts": {"the_gateway": {"gateway_command": str(gateway)}}}
@@ -86,7 +86,3 @@ def test_a_gateway_of_an_earlier_migration_is_not_taken_for_this_one_s(runbook: 
     refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
     assert f"The gateway was switched to {runbook.source.url} by an earlier migration" in refused
     runbook.client_is_as_before()
-    runbook.play("rollback")
-    asked = calls.read_text()
-    assert " status" in asked
-    assert " unswitch" not in asked

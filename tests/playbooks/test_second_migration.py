@@ -75,10 +75,10 @@ def test_the_originals_of_a_migration_elsewhere_are_left_alone(runbook: Runbook,
 
 
 def test_a_gateway_of_an_earlier_migration_is_not_taken_for_this_one_s(runbook: Runbook) -> None:
-    """Its clients are where this migration begins, and it knows no way from there."""
+    """Its clients are where this migration begins, and it knows no way from there. Its way back is the earlier one's."""
     runbook.decided()
-    gateway = runbook.directory / "chromadb-gateway"
-    gateway.write_text(SWITCHED_GATEWAY.replace("http://192.0.2.20:8000", runbook.source.url))
+    gateway, calls = runbook.directory / "chromadb-gateway", runbook.directory / "calls"
+    gateway.write_text(SWITCHED_GATEWAY.replace("http://192.0.2.20:8000", runbook.source.url).replace("case", f'echo "$*" >> {calls}\ncase', 1))
     gateway.chmod(0o755)
     inventory = json.loads(runbook.inventory.read_text())
     inventory["all"]["children"]["chromadb_gateway"] = {"hosts": {"the_gateway": {"gateway_command": str(gateway)}}}
@@ -86,3 +86,6 @@ def test_a_gateway_of_an_earlier_migration_is_not_taken_for_this_one_s(runbook: 
     refused = " ".join(runbook.play("cutover", fails=True).stdout.split())
     assert f"The gateway was switched to {runbook.source.url} by an earlier migration" in refused
     runbook.client_is_as_before()
+    refused = " ".join(runbook.play("rollback", "-e", DISCARD, fails=True).stdout.split())
+    assert f"an earlier migration has switched the gateway of the_gateway to {runbook.source.url}" in refused
+    assert " unswitch" not in calls.read_text()

@@ -137,7 +137,7 @@ def stage(gateway: LocalGateway, source: RawChroma, target_server: ChromaServer,
     gateway.call("thaw")
 
 
-def test_a_gateway_that_would_lead_its_clients_astray_is_not_switched(stage: Stage) -> None:
+def test_a_gateway_that_would_lead_its_clients_astray_is_not_switched(stage: Stage, source_proxy: CountingProxy) -> None:
     stage.gateway.role("map", gateway_collections=[])
     elsewhere = stage.target.fresh_database("elsewhere")
     stage.refuses("the tenant is " + stage.source.tenant, chromadb_target_tenant=elsewhere.tenant, chromadb_target_database=elsewhere.database)
@@ -150,6 +150,14 @@ def test_a_gateway_that_would_lead_its_clients_astray_is_not_switched(stage: Sta
     stage.source._call("POST", f"/api/v2/tenants/{stage.source.tenant}/databases", {"name": "second"})
     RawChroma(stage.source.url, stage.source.tenant, "second").create("theirs")
     stage.refuses("in another database as well, second")
+    source_proxy.faults.append(Fault("status", lambda seen: seen.path.endswith("/collections_count"), times=None, status=403))
+    stage.refuses("second (nobody could count its collections)", chromadb_source_url=source_proxy.url)
+    assert "one address, " + stage.source.url in stage.play(*DECISION, fails=True, cutover_leave_databases=["second"], gateway_target_url=stage.source.url)
+    assert stage.gateway.call("status")["target"] == ""
+    source_proxy.reset()
+    source_proxy.faults.append(Fault("status", lambda seen: seen.path.endswith("/databases"), times=None, status=403))
+    assert "WARNING: %s does not list its databases" % source_proxy.url in stage.play(*DECISION, chromadb_source_url=source_proxy.url)
+    stage.gateway.role("map", gateway_collections=[])
     stage.play(*DECISION, cutover_leave_databases=["second"])
     assert stage.gateway.call("status")["target"] == stage.target.url
 

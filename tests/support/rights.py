@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import tempfile
@@ -13,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 NOBODY = 65534
+# A Python whose directory only root may enter cannot import them later, and would remember that there are none.
+for codec in ("ascii", "latin-1", "utf-8"):
+    codecs.lookup(codec)
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ class Writer:
 
     def tasks(self, runbook: Runbook) -> dict[str, str]:
         """Those that stop it and wait until it stands, and those that let it go on."""
-        scripts = {"freeze": f"touch {self.stop}; for look in $(seq 1200); do [ -e {self.stopped} ] && exit 0; sleep 0.05; done; exit 1", "thaw": f"rm -f {self.stop}"}
+        wait = f"for look in $(seq 1200); do [ -e {self.stopped} ] && exit 0; sleep 0.05; done; exit 1"
+        scripts = {"freeze": f"touch {self.stop}; {wait}", "thaw": f"rm -f {self.stop}"}
         found = {}
         for name, script in scripts.items():
             path = runbook.directory / f"{name}.yml"

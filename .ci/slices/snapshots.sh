@@ -34,7 +34,12 @@ complete() {
 CHROMADB_BIT_FLIPS=10000 complete tests/unit/archive/test_verification.py -k every_flipped_bit
 complete tests/unit/archive/test_archive_format.py tests/unit/archive/test_format_documentation.py -k "pandas or another_validator"
 # The unit tests have tried these with what there is.
-command -v age > /dev/null && command -v gpg > /dev/null || { echo "age or gpg is not installed: encrypted snapshots were left out." >&2; exit 1; }
+for tool in age gpg; do
+  if ! command -v $tool > /dev/null; then
+    echo "$tool is not installed: encrypted snapshots were left out." >&2
+    exit 1
+  fi
+done
 # The time that is left decides nothing here, as it does in the slice of the playbooks.
 unset BUDGET_SECONDS
 # Together, so that no core waits at the end of either. What is said where the collection is missing is for the slice of the playbooks.

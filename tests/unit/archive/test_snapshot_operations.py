@@ -116,8 +116,8 @@ def test_a_snapshot_that_is_pruned_between_the_listing_and_its_verification_is_l
     first, second = aged(1, 2)
 
     class WhileSomebodyPrunes(Progress):
-        def expect(self, records):
-            super().expect(records)
+        def expect(self, total):
+            super().expect(total)
             for path in (store.manifest_path(second), store.archive_path(second)):
                 os.unlink(path)
 

@@ -63,6 +63,8 @@ options:
       - Whether to delete records of the target that are not in the source any more.
       - It deletes only what this migration owns, records whose C(source_collection) belongs to this run and this shard,
         or with one to one routes whose collection does.
+      - Such a record that is there at the end all the same, since a request of an interrupted run arrived late or somebody else writes to the target,
+        is a failure of the class C(drift).
     type: bool
     default: false
   shard:

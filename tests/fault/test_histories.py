@@ -86,6 +86,9 @@ def test_migrations_that_die_while_clients_write(rounds: list[Round], forks: For
         for client in clients:
             client.stop()
         last = forks.run("migrate", one.migration())
+        if last.failure_class == "drift":
+            # It says so where a request of a killed run arrived while it was at work.
+            last = forks.run("migrate", one.migration())
         if last.failed:
             found.append("the last catch-up failed: %s" % last.message)
         tally.point("migrate", "seed %d" % one.seed, found + one.final(one.target, "target"))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Callable
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 
 from tests.support import trap_data
 from tests.support.case import Case
-from tests.support.counting_proxy import CountingProxy, Seen, once
+from tests.support.counting_proxy import CountingProxy, Fault, Seen, once
 from tests.support.raw import RawChroma, Record
-from tests.support.run_module import run_module
+from tests.support.run_module import Apart, run_module
 
 VECTORS = trap_data.vectors(20)
 
@@ -126,6 +127,72 @@ def test_a_record_that_somebody_deletes_after_it_was_migrated_is_missed(case: Ca
     assert "'things' of the target lacks 'r5' at the end: somebody else deletes there" in result["msg"]
     assert case.migrate()["records"]["added"] == 1
     assert case.differences() == []
+
+
+def late(case: Case, proxy: CountingProxy) -> Fault:
+    """A migration of three records was killed while the request that adds them was on its way: it arrives when `until` is set."""
+    collection_id: str = case.source.create("things", {"hnsw:space": "l2"})
+    case.source.add(collection_id, [Record(name, VECTORS[row], "gone", {"n": row}) for row, name in enumerate(("late-0", "late-1", "late-2"))])
+    held = Fault("held", first_write)
+    proxy.faults.append(held)
+    case.through(target=proxy)
+    run = Apart("migrate", {"source": case.source_endpoint, "target": case.target_endpoint, "state_directory": str(case.state)})
+    try:
+        until(lambda: held.acted == 1 or run.process.poll() is not None)
+    finally:
+        run.kill()
+    case.source.delete(collection_id, ["late-0", "late-1", "late-2"])
+    return held
+
+
+def until(condition: Callable[[], bool]) -> None:
+    last = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("kept", [0, 3], ids=["nothing-else-to-do", "other-records"])
+def test_what_a_killed_migration_sent_and_arrives_late_is_pruned_or_said(kept: int, case: Case, target_proxy: CountingProxy) -> None:
+    held = late(case, target_proxy)
+    things = case.source.collection("things")["id"]
+    if kept:
+        case.source.add(things, [Record(f"r{row}", VECTORS[row], "is there", {"n": row}) for row in range(kept)])
+    listings: list[Seen] = []
+
+    def arrives() -> None:
+        held.until.set()
+        until(lambda: case.target.count(case.target.collection("things")["id"]) >= 3)
+
+    def last_listing(seen: Seen) -> bool:
+        """Of the ids: the first one is for the comparison."""
+        if seen.path.endswith("/get") and json.loads(seen.body).keys() & {"ids", "include"} == {"include"} and not json.loads(seen.body)["include"]:
+            listings.append(seen)
+        return len(listings) == 2
+
+    done = once(target_proxy, last_listing, arrives)
+    result = case.migrate(prune=True, fails=True)
+    assert done
+    assert (result["failure_class"], result["ids"]) == ("drift", ["late-0", "late-1", "late-2"]), result["msg"]
+    assert "'things' of the target has 'late-0' at the end, which the source has not" in result["msg"]
+    target_proxy.reset()
+    assert case.migrate(prune=True)["records"]["deleted"] == 3
+    assert case.differences() == []
+
+
+def test_what_arrives_late_and_is_not_to_be_pruned_is_left(case: Case, target_proxy: CountingProxy) -> None:
+    held = late(case, target_proxy)
+    things = case.source.collection("things")["id"]
+    case.source.add(things, [Record("r0", VECTORS[0], "is there", {})])
+
+    def arrives() -> None:
+        held.until.set()
+        until(lambda: case.target.count(case.target.collection("things")["id"]) >= 3)
+
+    done = once(target_proxy, first_write, arrives)
+    assert case.migrate()["records"]["added"] == 1
+    assert done
+    assert case.target.count(case.target.collection("things")["id"]) == 4
 
 
 def test_a_consistent_snapshot_is_of_one_moment_across_collections(case: Case, target_proxy: CountingProxy) -> None:

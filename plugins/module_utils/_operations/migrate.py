@@ -334,9 +334,10 @@ class _Migration:
         if self.context.check_mode:
             return
         self.checkpoint.save(VERIFY)
+        pruned = self.plan if self.settings.prune else None
         with self.progress.phase("verify") as phase:
             for target in self.targets.values():
-                phase.records += target.prove()
+                phase.records += target.prove(pruned, everything=self.narrowed is None)
         if self.seen is not None:
             self.seen.complete(everything=self.narrowed is None)
         self.checkpoint.save(COMPLETE)

@@ -7,16 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from .._errors import PartialError, UsageError
+from .._errors import DriftError, PartialError, UsageError
 from .._journal import Journal
 from .._records.collection_changes import create, mend, require_mendable
 from .._records.collection_name import collection_name_fault
 from .._records.collection_spec import CollectionSpec
-from .._records.compare import ComparedBatch, Counterpart, Difference
+from .._records.compare import SAMPLE_IDS, ComparedBatch, Counterpart, Difference
 from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
 from .._records.reconcile import Reconciler
@@ -138,16 +138,20 @@ class TargetCollection:
         """The ids that only the target has and that this migration put there; None where that cannot be told."""
         if self._live is None:
             return iter(())
+        return self._owned(plan, self._live, self.counterpart.surplus())
+
+    def _owned(self, plan: MigrationPlan, live: LiveCollection, pages: Iterable[list[str]]) -> Iterator[list[str]] | None:
         by_field = plan.transformation.states_source(self.name)
         by_prefix = plan.transformation.on_collision == PREFIX and self.merged
         if self.merged and not by_field and not by_prefix:
             return None
-        return self._owned(plan, self._live, by_field, by_prefix)
+        return self._of_sources(plan, live, pages, by_field, by_prefix)
 
-    def _owned(self, plan: MigrationPlan, live: LiveCollection, by_field: bool, by_prefix: bool) -> Iterator[list[str]]:
+    @staticmethod
+    def _of_sources(plan: MigrationPlan, live: LiveCollection, pages: Iterable[list[str]], by_field: bool, by_prefix: bool) -> Iterator[list[str]]:
         selected = {source.name for source in plan.sources}
         prefixes = tuple(map(collision_prefix, selected))
-        for page in self.counterpart.surplus():
+        for page in pages:
             owned = [record_id for record_id in page if plan.shard is None or plan.shard.takes(record_id)]
             if by_field and owned:
                 texts = live.read_without_vectors(owned)
@@ -157,14 +161,26 @@ class TargetCollection:
             if owned:
                 yield owned
 
-    def prove(self) -> int:
-        """Every written record was read back; here the ids are listed once more. Returns the number of records written."""
-        if self._live is None or self._reconciler is None or self.difference.empty:
+    def prove(self, pruned: MigrationPlan | None, everything: bool) -> int:
+        """Every written record was read back; here the ids are listed once more. Returns the number of records written.
+
+        Where nothing was written, that is left out, but after a comparison of `everything` that also deleted what the plan (None: nothing)
+        no longer gives: a request of a run that was killed may reach the server after its ids were listed.
+        """
+        if self._live is None or self._reconciler is None or (self.difference.empty and not (pruned is not None and everything)):
             return 0
-        missing, _unexpected = self.counterpart.unlike(self._live.id_pages())
+        missing = self.counterpart.missing_from(self._live.id_pages())
         if missing:
             raise PartialError(
                 f"Collection {self.name!r} of the target lacks {missing[0]!r} at the end: somebody else deletes there. Run the same task again.", ids=missing
+            )
+        came = None if pruned is None else next(self._owned(pruned, self._live, self.counterpart.appeared()) or iter(()), None)
+        if came:
+            raise DriftError(
+                f"Collection {self.name!r} of the target has {came[0]!r} at the end, which the source has not: it came after what was there was listed, from a "
+                "run that was interrupted or from somebody else who writes there. Run the same task again.",
+                collection=self.name,
+                ids=came[:SAMPLE_IDS],
             )
         return self._reconciler.written
 

@@ -160,11 +160,14 @@ class Counterpart:
         """The ids that only this side has, in pages; complete once everything expected was compared."""
         return self._ids.only_in("actual", "expected")
 
-    def unlike(self, pages: Iterable[Sequence[str]]) -> tuple[list[str], list[str]]:
-        """A few of the expected ids that these pages lack, and a few ids that were not expected."""
+    def missing_from(self, pages: Iterable[Sequence[str]]) -> list[str]:
+        """A few of the expected ids that these pages lack: this side's, listed once more."""
         self._ids.load("listed", pages)
-        missing = next(self._ids.only_in("expected", "listed", SAMPLE_IDS), [])
-        return missing, next(self._ids.only_in("listed", "expected", SAMPLE_IDS), [])
+        return next(self._ids.only_in("expected", "listed", SAMPLE_IDS), [])
+
+    def appeared(self) -> Iterator[list[str]]:
+        """The ids that were listed once more and not expected, in pages."""
+        return self._ids.only_in("listed", "expected")
 
 
 def compare_batch(expected: RecordBatch, actual: RecordBatch, space: str) -> ComparedBatch:

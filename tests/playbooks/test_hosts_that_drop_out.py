@@ -132,3 +132,10 @@ def test_workers_copy_nothing_into_a_target_that_was_not_saved(runbook: Runbook)
         said = words(runbook.play("execute", fails=True).stdout)
     assert "Nothing was copied, since" in said
     runbook.target_is_as_before()
+
+
+def test_an_only_target_that_cannot_be_reached_is_named(runbook: Runbook) -> None:
+    with off_the_air(runbook, "target"):
+        said = words(runbook.play("execute", fails=True).stdout)
+    assert "None of the targets (the_target) takes part, and nothing was done. If it could not be reached or failed, see above." in said
+    assert not (runbook.directory / "snapshot").exists()

@@ -9,10 +9,38 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.support.case import Case
+from tests.support.equality import contents_differences
 from tests.support.raw import Record
 from tests.support.run_module import ansible_playbook
+
+
+def of_the_target_alone(case: Case, directory: Path, **variables: Any) -> str:
+    """An inventory without a source. What its runs remember lies in `runs`."""
+    inventory = directory / "inventory.json"
+    inventory.write_text(json.dumps({"all": {
+        "vars": {
+            "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
+            **{f"chromadb_target_{option}": value for option, value in case.target.endpoint.items()},
+            "chromadb_snapshot_dir": str(case.store), "chromadb_state_dir": str(directory / "runs"), **variables,
+        },
+        "children": {"chromadb_target": {"hosts": {"new": {}}}},
+    }}))  # fmt: skip
+    return str(inventory)
+
+
+def test_way_back_needs_no_source(case: Case, tmp_path: Path) -> None:
+    docs = case.target.create("docs")
+    case.target.add(docs, [Record(f"r{n}", [float(n), 1.0], f"text {n}", {"n": n}) for n in range(5)])
+    before, snapshot_id = case.target.contents(), case.snapshot()["snapshot"]["snapshot_id"]
+    case.target.delete(docs, ["r1"])
+    done = ansible_playbook(
+        "infrafabric.chromadb.rollback", "-i", of_the_target_alone(case, tmp_path), "-e", json.dumps({"rollback_snapshot_id": snapshot_id})
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert contents_differences(before, case.target.contents()) == []
 
 
 def test_snapshot_of_every_night_leaves_the_way_back(case: Case, tmp_path: Path) -> None:
@@ -22,16 +50,8 @@ def test_snapshot_of_every_night_leaves_the_way_back(case: Case, tmp_path: Path)
     state = tmp_path / "runs"
     state.mkdir()
     (state / "runbook_new.json").write_text(json.dumps({"id": "20260102t030405", "status": "open", "snapshot_id": way_back}))
-    inventory = tmp_path / "inventory.json"
-    inventory.write_text(json.dumps({"all": {
-        "vars": {
-            "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
-            **{f"chromadb_target_{option}": value for option, value in case.target.endpoint.items()},
-            "chromadb_snapshot_dir": str(case.store), "chromadb_state_dir": str(state), "snapshot_pin": [pinned],
-        },
-        "children": {"chromadb_target": {"hosts": {"new": {}}}},
-    }}))  # fmt: skip
-    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", str(inventory))
+    inventory = of_the_target_alone(case, tmp_path, snapshot_pin=[pinned])
+    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", inventory)
     assert done.returncode == 0, done.stdout + done.stderr
     left = {path.stem for path in (case.store / "manifests").iterdir()}
     assert {pinned, way_back} < left

@@ -18,7 +18,7 @@ from .._errors import DriftError, IntegrityError, InvalidDataError
 from .._journal import Journal
 from .._progress import Progress
 from .._records.collection_changes import create, fixed_differences, mend, remove
-from .._records.compare import ComparedBatch, Counterpart, Difference
+from .._records.compare import SAMPLE_IDS, ComparedBatch, Counterpart, Difference
 from .._records.digest import FieldSum
 from .._records.held_values import canonical_metadata, problems
 from .._records.id_sets import IdSets

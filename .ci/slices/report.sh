@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The HTML report in a headless browser.
 # Budget: 90 s
+# Beside: lab
 set -eu -o pipefail
 if ! command -v chromium > /dev/null && ! command -v chromium-browser > /dev/null; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then

@@ -68,7 +68,7 @@ def installed(servers: tuple[RawChroma, RawChroma], tmp_path_factory: pytest.Tem
     try:
         yield Pair(gateway, source, target)
     finally:
-        gateway.role("remove")
+        gateway.remove()
         assert not gateway.command.exists()
 
 

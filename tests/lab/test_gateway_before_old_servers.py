@@ -92,7 +92,7 @@ def test_every_state_before_servers_of_api_v1(tmp_path: Path) -> None:
             gateway.call("thaw")
             assert documents(on_source) == documents(on_target) == ["old"]
         finally:
-            gateway.role("remove")
+            gateway.remove()
         assert set(source.records(on_source)) == {"r", "while open"}
         assert set(target.records(on_target)) == {"r", "while switched"}
         assert source.names() == target.names() == ["demo"]

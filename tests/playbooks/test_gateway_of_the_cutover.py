@@ -124,7 +124,7 @@ def gateway(source_server: ChromaServer, tmp_path_factory: pytest.TempPathFactor
     try:
         yield found
     finally:
-        found.role("remove")
+        found.remove()
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 3], ids=["nothing-else-to-do", "other-records"])
-def test_what_a_killed_migration_sent_and_arrives_late_is_pruned_or_said(kept: int, case: Case, target_proxy: CountingProxy) -> None:
+def test_what_a_killed_migration_sent_and_arrives_late_is_said_and_pruned_by_the_next(kept: int, case: Case, target_proxy: CountingProxy) -> None:
     held = late(case, target_proxy)
     things = case.source.collection("things")["id"]
     if kept:

@@ -147,8 +147,8 @@ class Load:
             return "" if said == ([name], [record.document]) else "%r with %r was expected, and there is %r" % (name, record.document, said)
 
         def found(answer: Any) -> str:
-            # Not each of them: in 5 of 25 collections of 3,000 records on 1.5.9, before any load, one (never two) was not found by its own vector, while
-            # a get found it. More results (1000) and a filter by its id did not help where that was tried. The index is filled in parallel.
+            # Not each of them: in 5 of 25 collections of 3,000 records on 1.5.9, before any load, one was not found by its own vector, while a get found
+            # it; in 2 of 46 others, two. More results (1000) and a filter by its id did not help where that was tried.
             hidden = [one.id for one, ids in zip(known.records, answer["ids"], strict=True) if one.id not in ids]
             return "" if 2 * len(hidden) < len(known.records) else "the vectors of %r find %r" % (hidden, answer["ids"])
 

@@ -164,10 +164,10 @@ class TargetCollection:
     def prove(self, pruned: MigrationPlan | None, everything: bool) -> int:
         """Every written record was read back; here the ids are listed once more. Returns the number of records written.
 
-        Where nothing was written, that is left out, but after a comparison of `everything` that also deleted what the plan (None: nothing)
-        no longer gives: a request of a run that was killed may reach the server after its ids were listed.
+        `pruned` is the plan whose surplus was deleted (None: nothing was): what of it is there again came after the first listing, such as by
+        a request of a run that was killed. Without a difference the listing is left out, but after a comparison of `everything` that pruned.
         """
-        if self._live is None or self._reconciler is None or (self.difference.empty and not (pruned is not None and everything)):
+        if self._live is None or self._reconciler is None or (self.difference.empty and (pruned is None or not everything)):
             return 0
         missing = self.counterpart.missing_from(self._live.id_pages())
         if missing:

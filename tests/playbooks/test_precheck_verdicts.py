@@ -76,6 +76,20 @@ def test_verdicts_of_a_migration_that_is_ready_but_for_one_record(precheck: Prec
     assert found["notifications"]["details"] == "1 webhooks; contacts for all four levels of the escalation."
 
 
+def test_verdicts_come_in_the_order_of_the_steps(precheck: Precheck) -> None:
+    # The host that is ready first has no backup to look after: the other's task for that comes after all of the first one's.
+    first, second = ["window", "source"], ["window", "backup", "source"]
+    precheck.play.write_text(precheck.play.read_text().replace("localhost", "all"))
+    steps = f"{{{{ {first} if inventory_hostname == 'first' else {second} }}}}"
+    variables = json.dumps({**precheck.variables, "preflight_steps": steps})
+    done = ansible_playbook("-f", "1", "-i", "first,second,", "-c", "local", str(precheck.play), "-e", variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.index("Measure the free space") > done.stdout.index("Judge the source")
+    for host, expected in (("first", first), ("second", second)):
+        log = json.loads((precheck.directory / f"reports/precheck_{host}.json").read_text())
+        assert [verdict["step"] for verdict in log["verdicts"]] == expected
+
+
 def test_verdicts_where_everything_is_wrong(precheck: Precheck) -> None:
     whole, damaged = precheck.snapshot(), precheck.snapshot()
     archive = precheck.store / "snapshots" / f"{damaged}.tar.gz"

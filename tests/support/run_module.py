@@ -142,7 +142,7 @@ def command(name: str) -> str:
 
 
 def ansible_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CHROMADB_"))}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CHROMADB_", "COVERAGE_"))}
     env.update(ANSIBLE_CONFIG=str(CHECKOUT / "ansible.cfg"), ANSIBLE_FORCE_COLOR="0", ANSIBLE_NOCOWS="1")
     env.update(extra or {})
     return env

@@ -12,7 +12,7 @@ invalid ones among them), and those whose place cannot be told from the id alone
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,15 +71,15 @@ def narrow(plan: MigrationPlan, target: Server, changes: Mapping[str, Any]) -> N
             if stored.name in reachable:
                 places[stored.name] = IdSets()
                 places[stored.name].load(ACTUAL, LiveCollection(target, stored).id_pages())
-        # Listed once: a record that comes between two listings would be claimed by nobody.
-        for source in plan.sources:
+        merged = bool(plan.transformation.merged_targets)
+        # Listed once, and kept until all have claimed their places: a record that comes between two listings would be claimed by nobody.
+        for source in plan.sources if merged else ():
             listed.load(source.name, source.id_pages())
-        if plan.transformation.merged_targets:
-            for source in plan.sources:
-                _claim(plan, source, listed.pages(source.name, LISTED_AT_ONCE), places)
+            _claim(plan, source, listed.pages(source.name, LISTED_AT_ONCE), places)
         selected = []
         for source in plan.sources:
-            left = _unsettled(narrowed, source, listed.pages(source.name, LISTED_AT_ONCE), changed[source.name])
+            pages = listed.pages(source.name, LISTED_AT_ONCE) if merged else _smaller(source.id_pages())
+            left = _unsettled(narrowed, source, pages, changed[source.name])
             if len(left) > MOST_LEFT:
                 narrowed.close()
                 return f"more than {MOST_LEFT} records of {source.name!r} must be looked at"
@@ -105,6 +105,10 @@ def _fault(plan: MigrationPlan, changes: Mapping[str, Any]) -> str | None:
         if known.get(source.name) != source.stored.id:
             return f"the file knows the collection {source.name!r} as {known.get(source.name)}, and the server as {source.stored.id}"
     return None
+
+
+def _smaller(pages: Iterable[list[str]]) -> Iterator[list[str]]:
+    return (page[start : start + LISTED_AT_ONCE] for page in pages for start in range(0, len(page), LISTED_AT_ONCE))
 
 
 def _claim(plan: MigrationPlan, source: LiveCollection, pages: Iterable[Sequence[str]], places: Mapping[str, IdSets]) -> None:

@@ -26,7 +26,7 @@ from .._errors import DiskError
 from .._files import PRIVATE_FILE
 from .._libraries import np
 from .digest import record_digest
-from .id_sets import ASKED_AT_ONCE
+from .id_sets import VALUES_AT_ONCE
 from .record_batch import RecordBatch
 
 
@@ -149,8 +149,8 @@ class SeenRecords:
 
     def _noted(self, target: str, ids: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        for start in range(0, len(ids), ASKED_AT_ONCE):
-            asked = {_encoded(record_id): record_id for record_id in ids[start : start + ASKED_AT_ONCE]}
+        for start in range(0, len(ids), VALUES_AT_ONCE):
+            asked = {_encoded(record_id): record_id for record_id in ids[start : start + VALUES_AT_ONCE]}
             marks = ",".join("?" * len(asked))
             rows = self._database.execute(f"SELECT id, digest FROM records WHERE target = ? AND id IN ({marks})", (target, *asked))
             found.update((asked[key], digest) for key, digest in rows)

@@ -171,7 +171,7 @@ def test_progress_of_two_hosts_survives_a_short_outage(fleet: dict[str, RawChrom
 
     cutter = threading.Thread(target=cut)
     cutter.start()
-    output = play(copying, *INVENTORY, variables={"rate": 80})
+    output = play(copying, *INVENTORY, variables={"rate": 50})
     cutter.join()
     shown = PROGRESS.findall(output)
     assert shown.count("target2") >= 3, output

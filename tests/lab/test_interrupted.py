@@ -108,10 +108,11 @@ def test_a_gateway_that_somebody_brings_back_during_the_watch_makes_no_cutover_d
     with Writer(stage.written, "back") as writer:
         play("infrafabric.chromadb.execute", *INVENTORY)
         cutover = Playbook("cutover", {**VARIABLES, "cutover_watch_seconds": 8, "cutover_watch_interval": 4, "chromadb_client_files": []})
-        poll(lambda: writer.side == "target" or not cutover.running, 300, "the gateway is switched")
+        # Earlier, before all were moved, it is the proof of the switch that fails.
+        poll(lambda: "See that the target goes on answering" in cutover.output() or not cutover.running, 300, "the watch begins")
         on_host(SOURCE_HOST, "chromadb-gateway unswitch")
         assert cutover.wait() == 2, cutover.output()
-        assert "Somebody has taken the cutover back while it was running" in squeezed(cutover.output())
+        assert "Somebody has taken the cutover back while it was running" in squeezed(cutover.output()), cutover.output()
         play("infrafabric.chromadb.rollback", *INVENTORY, variables=DISCARD)
         poll(lambda: writer.side == "source", 30, "writes go to the source")
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,15 @@ def test_verdicts_where_everything_is_wrong(precheck: Precheck) -> None:
         "number 4 of chromadb_contacts has no address", "number 5 of chromadb_contacts has no name", "number 5 of chromadb_contacts has no level from 1 to 4",
     ):  # fmt: skip
         assert words in said
+
+
+def test_of_two_backups_of_one_second_the_newer_one_is_judged(precheck: Precheck) -> None:
+    older, newer = precheck.snapshot(), precheck.snapshot()
+    manifests = [precheck.store / "manifests" / f"{name}.json" for name in (older, newer)]
+    moment = json.loads(manifests[0].read_text())["timestamp"]
+    manifests[1].write_text(re.sub(r'("timestamp": )"[^"]+"', rf'\1"{moment}"', manifests[1].read_text(), count=1))
+    assert [json.loads(manifest.read_text())["timestamp"] for manifest in manifests] == [moment, moment]
+    assert precheck("backup")["backup"]["details"].startswith(f"{newer}, ")
 
 
 def test_backup_is_of_the_database_and_of_all_that_is_migrated(precheck: Precheck) -> None:

@@ -139,9 +139,8 @@ def _unsettled(narrowed: Narrowed, source: LiveCollection, pages: Iterable[Seque
         if len(left) > MOST_LEFT:
             return left
         for target, ids in settled.items():
-            narrowed.places[target].add(EXPECTED, ids)
             counts = narrowed.settled.setdefault(target, {})
-            counts[source.name] = counts.get(source.name, 0) + len(ids)
+            counts[source.name] = counts.get(source.name, 0) + narrowed.places[target].add(EXPECTED, ids)
     return left
 
 

@@ -56,3 +56,15 @@ def test_changes_that_are_not_to_be_relied_on_are_not_and_nothing_is_asked_of_th
     found = narrow(plan_of(capabilities), server(CHROMA_0_4), changes)
     assert isinstance(found, str)
     assert why in found
+
+
+def test_an_id_that_is_listed_twice_is_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = {"an-id": [["1", "2"], ["2", "3", "4"]], "its-id": [["1", "2", "3"]]}
+    monkeypatch.setattr(LiveCollection, "id_pages", lambda self: iter(listed[self.stored.id]))
+    target = server(CHROMA_0_4)
+    monkeypatch.setattr(target, "list_collections", lambda: [StoredCollection("its-id", "things")])
+    found = narrow(plan_of(CHROMA_0_4), target, {"complete": True, "collections": [{"name": "things", "id": "an-id", "changed": ["3"]}]})
+    assert not isinstance(found, str)
+    assert found.settled == {"things": {"things": 2}}
+    assert [source.count() for source in found.plan.sources] == [2]
+    found.close()

@@ -12,12 +12,12 @@ invalid ones among them), and those whose place cannot be told from the id alone
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .._records.id_sets import IdSets
-from .._records.live import LiveCollection
+from .._records.live import LiveCollection, smaller_pages
 from .._records.selected_records import SelectedRecords
 from .._schema.plan import MigrationPlan
 from .._server.server import Server
@@ -78,7 +78,7 @@ def narrow(plan: MigrationPlan, target: Server, changes: Mapping[str, Any]) -> N
             _claim(plan, source, listed.pages(source.name, LISTED_AT_ONCE), places)
         selected = []
         for source in plan.sources:
-            pages = listed.pages(source.name, LISTED_AT_ONCE) if merged else _smaller(source.id_pages())
+            pages = listed.pages(source.name, LISTED_AT_ONCE) if merged else smaller_pages(source.id_pages(), LISTED_AT_ONCE)
             left = _unsettled(narrowed, source, pages, changed[source.name])
             if len(left) > MOST_LEFT:
                 narrowed.close()
@@ -105,10 +105,6 @@ def _fault(plan: MigrationPlan, changes: Mapping[str, Any]) -> str | None:
         if known.get(source.name) != source.stored.id:
             return f"the file knows the collection {source.name!r} as {known.get(source.name)}, and the server as {source.stored.id}"
     return None
-
-
-def _smaller(pages: Iterable[list[str]]) -> Iterator[list[str]]:
-    return (page[start : start + LISTED_AT_ONCE] for page in pages for start in range(0, len(page), LISTED_AT_ONCE))
 
 
 def _claim(plan: MigrationPlan, source: LiveCollection, pages: Iterable[Sequence[str]], places: Mapping[str, IdSets]) -> None:

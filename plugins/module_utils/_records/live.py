@@ -185,8 +185,7 @@ class LiveCollection:
             yield from _parts(self._whole(vectors=False), self.page_size)
             return
         size = min(READ_AT_ONCE, self._throttle.burst or READ_AT_ONCE)
-        pages = (page[start : start + size] for page in self.id_pages() for start in range(0, len(page), size))
-        yield from map_ahead(self.read_without_vectors, pages)
+        yield from map_ahead(self.read_without_vectors, smaller_pages(self.id_pages(), size))
 
     def _whole(self, vectors: bool) -> RecordBatch:
         """Everything by one request: 0.3 has no order to page by, does not find every id by its name, and holds ids twice."""
@@ -371,6 +370,11 @@ class LiveCollection:
         else:
             embeddings, embedded = np.zeros((len(ids), 0), dtype="<f4"), None
         return RecordBatch(ids, embeddings, columns["documents"], columns["uris"], columns["metadatas"], embedded)
+
+
+def smaller_pages(pages: Iterable[list[str]], size: int) -> Iterator[list[str]]:
+    """The same ids, at most `size` at once."""
+    return (page[start : start + size] for page in pages for start in range(0, len(page), size))
 
 
 def _parts(batch: RecordBatch, size: int) -> Iterator[RecordBatch]:

@@ -165,12 +165,17 @@ class ChromaServer:
         if self.version.startswith("0.3."):
             env.update(IS_PERSISTENT="TRUE", CHROMA_DB_IMPL="duckdb+parquet", PERSIST_DIRECTORY=data)
             command = [str(bin_directory / "uvicorn"), "chromadb.app:app", *address]
-        elif self.settings:
-            command = [str(bin_directory / "chroma"), "run", str(self._configuration_file(data))]
         else:
-            command = [str(bin_directory / "chroma"), "run", "--path", data, *address]
+            where = [str(self._configuration_file(data))] if self.settings else ["--path", data, *address]
+            command = [*self._chroma(bin_directory), "run", *where]
         env.update(self.extra_env)
         return command, env
+
+    def _chroma(self, bin_directory: Path) -> list[str]:
+        if self.version.startswith("0."):
+            return [str(bin_directory / "chroma")]
+        # All that the command does from 1.0 on, but for importing the whole client first, which takes ten times as long as the server does to answer.
+        return [str(bin_directory / "python"), "-c", "import sys, chromadb_rust_bindings as rust; rust.cli(['chroma', *sys.argv[1:]])"]
 
     def _configuration_file(self, data: str) -> Path:
         """The YAML of a 1.x server; JSON is YAML."""

@@ -89,9 +89,9 @@ options:
     default: []
   require_consistent:
     description:
-      - Whether to fail, with RV(failure_class=drift), when records still change while they are read.
+      - Whether to fail, with RV(failure_class=drift), when records still change, or collections come or go, while they are read.
         Everything is read a second time for that, after all was read once, so that what it holds was all there at one moment.
-      - Otherwise a snapshot is called fuzzy, with the ids, when records came or went; an update of a record that stays leaves no trace in the ids.
+      - Otherwise a snapshot is called fuzzy, with the ids, when records or collections came or went; an update of a record that stays leaves no trace in the ids.
     type: bool
     default: false
   verify:
@@ -237,12 +237,12 @@ snapshot:
       returned: success
       contains:
         state:
-          description: V(consistent), or V(fuzzy) when records came or went while they were read.
+          description: V(consistent), or V(fuzzy) when records or collections came or went while they were read.
           type: str
           returned: success
           sample: consistent
         changed_ids:
-          description: The first ids that moved, by collection.
+          description: The first ids that moved, by collection; of a collection that came, went or was replaced, a sentence that says so.
           type: dict
           returned: success
           sample: {}

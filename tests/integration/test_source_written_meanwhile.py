@@ -10,10 +10,13 @@ import json
 from itertools import count
 from typing import Any
 
+import pytest
+
 from tests.support import trap_data
 from tests.support.case import Case
 from tests.support.counting_proxy import CountingProxy, Fault, Seen, once
 from tests.support.raw import RawChroma, Record
+from tests.support.run_module import run_module
 
 VECTORS = trap_data.vectors(60)
 KINDS = {"fields": {"kind": {"type": "string", "enum": ["a"], "required": True}}}
@@ -118,8 +121,64 @@ def test_a_snapshot_of_what_moves_is_called_fuzzy_and_names_it(case: Case, targe
     assert done
     snapshot_id = taken["snapshot"]["snapshot_id"]
     assert taken["snapshot"]["consistency"] == {"state": "fuzzy", "changed_ids": {"things": ["r12"]}}
-    assert f"{snapshot_id} is fuzzy: records moved while they were read" in str(taken["warnings"])
+    assert f"{snapshot_id} is fuzzy: records or collections came or went while they were read" in str(taken["warnings"])
     assert taken["records"] == 13
+
+
+def test_a_collection_that_comes_while_others_are_saved_is_named(case: Case, target_proxy: CountingProxy) -> None:
+    filled(case.target, "things")
+    done = once(target_proxy, reads_vectors, lambda: case.target.create("late"))
+    taken = case.through(target=target_proxy).snapshot()
+    assert done
+    named = {"late": ["(the collection came while others were read, and is not in the snapshot)"]}
+    assert taken["snapshot"]["consistency"] == {"state": "fuzzy", "changed_ids": named}
+    again = once(target_proxy, reads_vectors, lambda: case.target.create("later"))
+    # Who chose some did not ask for it.
+    assert case.snapshot(collections=["things"])["snapshot"]["consistency"]["state"] == "consistent"
+    assert again
+    assert case.through().snapshot()["snapshot"]["consistency"]["state"] == "consistent"
+
+
+def test_a_collection_that_comes_or_goes_is_refused_where_one_moment_is_required(case: Case, target_proxy: CountingProxy) -> None:
+    filled(case.target, "first")
+    second = filled(case.target, "second")
+
+    def exchange() -> None:
+        case.target.delete_collection("first")
+        filled(case.target, "first")
+        case.target.create("third")
+
+    # The last look at all: both were read twice, and are the same both times.
+    looks = count()
+    done = once(target_proxy, lambda seen: second in seen.path and reads_vectors(seen) and next(looks) == 1, exchange)
+    result = case.through(target=target_proxy).snapshot(require_consistent=True, fails=True)
+    assert done
+    assert (result["failure_class"], result["changed_ids"]) == (
+        "drift",
+        {
+            "first": ["(the collection was deleted or replaced after it was read)"],
+            "third": ["(the collection came while others were read, and is not in the snapshot)"],
+        },
+    )
+    assert "Collections first, third came, went or were written to during the reading" in result["msg"]
+    assert case.through().snapshot(require_consistent=True)["snapshot"]["consistency"]["state"] == "consistent"
+
+
+@pytest.mark.parametrize("verb", ["snapshot", "migrate"])
+def test_a_collection_that_is_deleted_while_it_is_read_is_not_called_damaged(verb: str, case: Case, source_proxy: CountingProxy) -> None:
+    filled(case.source, "kept")
+    filled(case.source, "things")
+    done = once(source_proxy, reads_vectors, lambda: case.source.delete_collection("things"))
+    case.through(source=source_proxy)
+    options = {"source": case.source_endpoint, "target": case.target_endpoint, "state_directory": str(case.state)}
+    if verb == "snapshot":
+        options = {**case.source_endpoint, "directory": str(case.store)}
+    result = run_module(verb, options, fails=True)
+    assert done
+    assert (result["failure_class"], result["collection"]) == ("drift", "things")
+    assert f"Collection 'things' on {source_proxy.url} was there, and is not any more: it was deleted, or another one took its place" in result["msg"]
+    assert not list(case.store.glob("manifests/*"))
+    run_module(verb, options)
 
 
 def test_a_deadline_that_passes_leaves_what_is_written_proved(case: Case) -> None:

@@ -74,23 +74,6 @@ def rollback(
         raise UsageError("collections is an empty list: nothing would be brought back. Leave it out for all of them.")
     store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
     identity = identity_of(endpoint)
-    chosen = choose_snapshot(store, snapshot_id, point_in_time=point_in_time, server=identity, method=wanted_method(strategy, data_directory))
-    if holds_files(store, chosen, strategy):
-        return rollback_files(
-            endpoint,
-            store,
-            chosen,
-            data_directory=data_directory,
-            whole=collections is None and remove_extra_collections is not False,
-            asked=strategy == "files",
-            to_a_moment=point_in_time is not None,
-            safety_snapshot=safety_snapshot,
-            discard_new_writes=discard_new_writes,
-            trigger=trigger,
-            reason=reason,
-            expected_manifest_sha256=expected_manifest_sha256,
-            context=context,
-        )
     progress = context.progress
     progress.declare("verify_snapshot", "compare", "safety_snapshot", "restore")
     with ExitStack() as stack:
@@ -98,6 +81,24 @@ def rollback(
             stack.enter_context(store_lock(directory, "rollback"))
             stack.enter_context(server_lock(endpoint.identity, "rollback"))
             clean_up(store)
+        # With the locks: the latest one is the latest until this ends.
+        chosen = choose_snapshot(store, snapshot_id, point_in_time=point_in_time, server=identity, method=wanted_method(strategy, data_directory))
+        if holds_files(store, chosen, strategy):
+            return rollback_files(
+                endpoint,
+                store,
+                chosen,
+                data_directory=data_directory,
+                whole=collections is None and remove_extra_collections is not False,
+                asked=strategy == "files",
+                to_a_moment=point_in_time is not None,
+                safety_snapshot=safety_snapshot,
+                discard_new_writes=discard_new_writes,
+                trigger=trigger,
+                reason=reason,
+                expected_manifest_sha256=expected_manifest_sha256,
+                context=context,
+            )
         with progress.phase("verify_snapshot"):
             require_sound(store, chosen, expected_manifest_sha256=expected_manifest_sha256)
         snapshot = stack.enter_context(open_snapshot(store, chosen))

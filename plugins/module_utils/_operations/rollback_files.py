@@ -8,11 +8,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from functools import partial
 
 from .._archive.catalogue import of_another_server
-from .._archive.dead_runs import clean_up
 from .._archive.encrypted import open_container
 from .._archive.manifest import FILES, RECORDS, Manifest, identity_of, load_manifest
 from .._archive.server_directory import directory_contents, require_server_directory
@@ -23,7 +21,6 @@ from .._archive.verify import require_sound
 from .._audit import audited, read_audit, unfinished_rollbacks
 from .._endpoint import Endpoint
 from .._errors import DriftError, LockedError, UsageError
-from .._lock import server_lock, store_lock
 from .._open_files import require_unused
 from .._server.stopped import require_stopped
 from .keys import require_key
@@ -72,6 +69,7 @@ def rollback_files(
     """Make a directory what the snapshot says; in check mode, say what that would change.
 
     It is built beside the one that is there, read back, and exchanged with it. The one that was there goes when nobody has begun to use it meanwhile.
+    The caller holds the locks.
     """
     if data_directory is None:
         raise UsageError(f"{snapshot_id} holds the files of a server: give data_directory, and stop the server.")
@@ -80,64 +78,58 @@ def rollback_files(
     directory = _target(data_directory)
     require_apart(store, directory)
     progress, check_mode = context.progress, context.check_mode
-    progress.declare("verify_snapshot", "compare", "safety_snapshot", "restore")
-    with ExitStack() as stack:
+    warnings = _require_idle(endpoint, directory, context)
+    with progress.phase("verify_snapshot"):
+        manifest = require_sound(store, snapshot_id, expected_manifest_sha256=expected_manifest_sha256)
+        require_key(store, [manifest])
+    restoration = TreeRestoration(manifest, directory)
+    restoration.require_possible()
+    if not check_mode:
+        restoration.clean()
+    with progress.phase("compare"):
+        difference = compare_tree(manifest.tree, [[entry.sha256 for entry in parts] for parts in manifest.part_entries()], directory)
+    changed = not difference.empty
+    guard = cutover_since(store, manifest, endpoint.identity, whole_server=True) if changed else None
+    if guard and not discard_new_writes:
+        words = new_writes_words(endpoint.url, guard, snapshot_id)
         if not check_mode:
-            stack.enter_context(store_lock(store.directory, "rollback"))
-            stack.enter_context(server_lock(endpoint.identity, "rollback"))
-            clean_up(store)
-        warnings = _require_idle(endpoint, directory, context)
-        with progress.phase("verify_snapshot"):
-            manifest = require_sound(store, snapshot_id, expected_manifest_sha256=expected_manifest_sha256)
-            require_key(store, [manifest])
-        restoration = TreeRestoration(manifest, directory)
-        restoration.require_possible()
-        if not check_mode:
-            restoration.clean()
-        with progress.phase("compare"):
-            difference = compare_tree(manifest.tree, [[entry.sha256 for entry in parts] for parts in manifest.part_entries()], directory)
-        changed = not difference.empty
-        guard = cutover_since(store, manifest, endpoint.identity, whole_server=True) if changed else None
-        if guard and not discard_new_writes:
-            words = new_writes_words(endpoint.url, guard, snapshot_id)
-            if not check_mode:
-                raise DriftError(words)
-            warnings.append(words)
-        warnings += read_audit(store.directory, 0).problems[:1]
-        if changed:
-            warnings += of_another_server(manifest, identity_of(endpoint)) + _other_release(manifest, directory)
-        safety_snapshot_id = None
-        rollback_type = "point_in_time" if to_a_moment else "full"
-        told = {"server": endpoint.identity, "collections": None, "data_directory": directory, **endpoint.remarks}
-        begin = partial(
-            audited, store.directory, "rollback", snapshot_id=snapshot_id, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told
-        )
-        if changed and not check_mode:
-            with begin() as entry:
-                if (safety_snapshot or guard) and os.path.lexists(directory):
-                    with progress.phase("safety_snapshot"):
-                        safety_snapshot_id = write_files_snapshot(
-                            endpoint, store, directory, name=SAFETY_NAME, retention_days=SAFETY_RETENTION_DAYS, verify=True, context=Context()
-                        ).snapshot_id
-                    entry.details["safety_snapshot_id"] = safety_snapshot_id
-                with progress.phase("restore", records=manifest.total_chunks):
-                    _restore(endpoint, store, restoration)
-                entry.rollback_success = True
-        elif not check_mode and snapshot_id in dict(unfinished_rollbacks(store.directory, endpoint.identity)):
-            # A run that was killed after the exchange had reached the snapshot; nobody has said so yet.
-            with begin() as entry:
-                entry.rollback_success = True
-        returns = {
-            "snapshot_id": snapshot_id,
-            "rollback_type": rollback_type,
-            "strategy": "files",
-            "strategy_reason": "It was asked for." if asked else f"{snapshot_id} holds files.",
-            "collections": [],
-            "verified": not check_mode,
-            "safety_snapshot_id": safety_snapshot_id,
-            "phases": [phase.as_dict() for phase in progress.phases],
-        }
-        return Outcome(changed, progress.seconds, returns, [_diff(directory, difference)] if changed else [], warnings)
+            raise DriftError(words)
+        warnings.append(words)
+    warnings += read_audit(store.directory, 0).problems[:1]
+    if changed:
+        warnings += of_another_server(manifest, identity_of(endpoint)) + _other_release(manifest, directory)
+    safety_snapshot_id = None
+    rollback_type = "point_in_time" if to_a_moment else "full"
+    told = {"server": endpoint.identity, "collections": None, "data_directory": directory, **endpoint.remarks}
+    begin = partial(
+        audited, store.directory, "rollback", snapshot_id=snapshot_id, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told
+    )
+    if changed and not check_mode:
+        with begin() as entry:
+            if (safety_snapshot or guard) and os.path.lexists(directory):
+                with progress.phase("safety_snapshot"):
+                    safety_snapshot_id = write_files_snapshot(
+                        endpoint, store, directory, name=SAFETY_NAME, retention_days=SAFETY_RETENTION_DAYS, verify=True, context=Context()
+                    ).snapshot_id
+                entry.details["safety_snapshot_id"] = safety_snapshot_id
+            with progress.phase("restore", records=manifest.total_chunks):
+                _restore(endpoint, store, restoration)
+            entry.rollback_success = True
+    elif not check_mode and snapshot_id in dict(unfinished_rollbacks(store.directory, endpoint.identity)):
+        # A run that was killed after the exchange had reached the snapshot; nobody has said so yet.
+        with begin() as entry:
+            entry.rollback_success = True
+    returns = {
+        "snapshot_id": snapshot_id,
+        "rollback_type": rollback_type,
+        "strategy": "files",
+        "strategy_reason": "It was asked for." if asked else f"{snapshot_id} holds files.",
+        "collections": [],
+        "verified": not check_mode,
+        "safety_snapshot_id": safety_snapshot_id,
+        "phases": [phase.as_dict() for phase in progress.phases],
+    }
+    return Outcome(changed, progress.seconds, returns, [_diff(directory, difference)] if changed else [], warnings)
 
 
 def _target(data_directory: str) -> str:

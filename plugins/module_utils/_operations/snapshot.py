@@ -82,34 +82,50 @@ def snapshot(
         raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
     store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
     identity = identity_of(endpoint)
-    existing = None if name is None else find_named(store, name, identity)
-    if existing is not None:
+
+    def as_it_is() -> Outcome | None:
+        existing = None if name is None else find_named(store, name, identity)
+        if existing is None:
+            return None
         _require_what_is_asked(existing, method, collections, require_consistent)
         require_sound(store, existing.snapshot_id)
+        return _outcome(False, store, existing, context)
+
+    outcome = as_it_is()
+    if outcome is not None:
         if not context.check_mode:
             clean_up_if_idle(store, "snapshot")
-        return _outcome(False, store, existing, context)
-    if wanted_directory is not None:
-        return _of_files(endpoint, store, wanted_directory, name, retention_days, keep_min, pin or (), verify, context)
-    server = connect(endpoint)
-    try:
+        return outcome
+    with ExitStack() as stack:
+        if not context.check_mode:
+            # Before anything is looked at: what is seen without the locks may be what another run is just changing.
+            stack.enter_context(store_lock(directory, "snapshot"))
+            stack.enter_context(server_lock(endpoint.identity, "snapshot"))
+            clean_up(store)
+            outcome = as_it_is()
+            if outcome is not None:
+                return outcome
+        if wanted_directory is not None:
+            return _of_files(endpoint, store, wanted_directory, name, retention_days, keep_min, pin or (), verify, context)
+        server = connect(endpoint)
+        stack.callback(server.close)
         chosen = select_collections(server, collections, page=batch_size)
         total = sum(collection.count() for collection in chosen)
         require_free_space(store.directory, int(SPACE_FACTOR * sum(_estimate(collection) for collection in chosen)))
         context.progress.expect(total)
         if context.check_mode:
             return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
-        with store_lock(directory, "snapshot"), server_lock(endpoint.identity, "snapshot"):
-            clean_up(store)
-            below = _base(store, base, identity)
-            selected = collections is not None
-            manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below, selected)
-            pruned = prune(store, keep_min=keep_min, pins=pin or (), known_sound=(manifest.snapshot_id,))
-        outcome = _outcome(True, store, manifest, context)
-        outcome.warnings.extend(pruned.warnings)
-        return outcome
-    finally:
-        server.close()
+        below = _base(store, base, identity)
+        manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below, collections is not None)
+        return _made(manifest, store, keep_min, pin or (), context)
+
+
+def _made(manifest: Manifest, store: SnapshotStore, keep_min: int, pin: Sequence[str], context: Context) -> Outcome:
+    """What a new snapshot is told of, after the retention that it brings with it."""
+    pruned = prune(store, keep_min=keep_min, pins=pin, known_sound=(manifest.snapshot_id,))
+    outcome = _outcome(True, store, manifest, context)
+    outcome.warnings.extend(pruned.warnings)
+    return outcome
 
 
 def _require_what_is_asked(existing: Manifest, method: str, collections: Sequence[str] | None, require_consistent: bool) -> None:
@@ -142,13 +158,8 @@ def _of_files(
     if context.check_mode:
         diff = {"before_header": name or "snapshot", "after_header": name or "snapshot", "before": "absent\n", "after": f"the files of {planned}\n"}
         return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": records}, [diff], warnings)
-    with store_lock(store.directory, "snapshot"), server_lock(endpoint.identity, "snapshot"):
-        clean_up(store)
-        manifest = write_files_snapshot(endpoint, store, planned, name=name, retention_days=retention_days, verify=verify, context=context)
-        pruned = prune(store, keep_min=keep_min, pins=pin, known_sound=(manifest.snapshot_id,))
-    outcome = _outcome(True, store, manifest, context)
-    outcome.warnings.extend(pruned.warnings)
-    return outcome
+    manifest = write_files_snapshot(endpoint, store, planned, name=name, retention_days=retention_days, verify=verify, context=context)
+    return _made(manifest, store, keep_min, pin, context)
 
 
 def write_snapshot(
@@ -180,9 +191,11 @@ def write_snapshot(
                 taken.moved.extend(_second_reading(collection, taken, context))
             if taken.moved:
                 moved[collection.name] = taken.moved
+        for name, what in _came_or_went(server, chosen, selected).items():
+            moved.setdefault(name, []).append(what)
         if moved and require_consistent:
             raise DriftError(
-                f"Collections {', '.join(sorted(moved))} were written to while they were read, and require_consistent is set. "
+                f"Collections {', '.join(sorted(moved))} came, went or were written to during the reading, and require_consistent is set. "
                 "Freeze the writers and try again. No snapshot was made.",
                 changed_ids={collection: ids[:10] for collection, ids in moved.items()},
             )
@@ -198,6 +211,14 @@ def write_snapshot(
                 started=started,
                 selected=selected,
             )
+
+
+def _came_or_went(server: Server, read: Sequence[LiveCollection], selected: bool) -> dict[str, str]:
+    """Collections that are not those that were read, and what became of them; those that came do not count where some were `selected`."""
+    now = {stored.name: stored.id for stored in server.list_collections()}
+    before = {collection.name: collection.stored.id for collection in read}
+    came = {} if selected else dict.fromkeys(set(now) - set(before), "(the collection came while others were read, and is not in the snapshot)")
+    return {**came, **{name: "(the collection was deleted or replaced after it was read)" for name, held in before.items() if now.get(name) != held}}
 
 
 def _copy(collection: LiveCollection, writer: ArchiveWriter, base: Snapshot | None, context: Context) -> _Taken:
@@ -284,7 +305,10 @@ def _outcome(changed: bool, store: SnapshotStore, manifest: Manifest, context: C
     diff = [_diff(manifest.snapshot_id, manifest.total_chunks, len(manifest.specs()))] if changed else []
     warnings = []
     if changed and manifest.values["consistency"]["state"] == "fuzzy":
-        warnings.append(f"{manifest.snapshot_id} is fuzzy: records moved while they were read; the manifest names them. Use require_consistent to refuse that.")
+        warnings.append(
+            f"{manifest.snapshot_id} is fuzzy: records or collections came or went while they were read; the manifest names them. "
+            "Use require_consistent to refuse that."
+        )
     return Outcome(changed, context.progress.seconds, returns, diff, warnings)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._endpoint import Endpoint
-from .._errors import IntegrityError, InvalidDataError, OperationError, TimeoutExceededError, UnreachableError
+from .._errors import DriftError, IntegrityError, InvalidDataError, OperationError, TimeoutExceededError, UnreachableError
 from .._nesting import MAX_NESTING, TOO_DEEP, is_shallow
 from .answers import decode_records
 from .capabilities import Capabilities
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# How servers say that they have no such collection; the second is that of releases before 0.5.
+GONE = ("does not exist", "coroutine raised StopIteration")
 # The server takes 40 MiB; one MiB is left for what a proxy may add.
 MAX_BODY_BYTES = 39 * 1024 * 1024
 COLLECTIONS_PAGE = 500
@@ -89,6 +91,7 @@ class Server(ABC):
         self.http = http
         self.version = version
         self.capabilities = capabilities
+        self._names: dict[str, str] = {}
 
     @property
     def endpoint(self) -> Endpoint:
@@ -172,7 +175,7 @@ class Server(ABC):
         self.http.call("PUT", f"{self._items_path()}/{collection_id}", body, write=True)
 
     def count(self, collection_id: str) -> int:
-        answer = self.http.call("GET", f"{self._items_path()}/{collection_id}/count")
+        answer = self._ask(collection_id, "GET", "count")
         if not isinstance(answer, int) or isinstance(answer, bool) or answer < 0:
             raise self._nonsense("a number of records", answer)
         return answer
@@ -198,7 +201,7 @@ class Server(ABC):
             body["offset"] = offset or 0
         if where_document is not None:
             body["where_document"] = where_document
-        answer = self.http.call("POST", f"{self._items_path()}/{collection_id}/get", body, decode=decode_records)
+        answer = self._ask(collection_id, "POST", "get", body, decode=decode_records)
         if not isinstance(answer, dict) or not _consists_of(answer.get("ids"), {str}):
             raise self._nonsense("records", answer)
         for name, types in RECORD_TYPES.items():
@@ -285,6 +288,7 @@ class Server(ABC):
                 raise self._too_deep(f"the {what} of the collection {entry['name']!r}")
         if not isinstance(entry.get("dimension"), (int, type(None))):
             raise self._nonsense("a collection", entry)
+        self._names[entry["id"]] = entry["name"]
         return StoredCollection(entry["id"], entry["name"], entry.get("metadata"), configuration, entry.get("schema"), entry.get("dimension"))
 
     def _nonsense(self, what: str, answer: Any) -> IntegrityError:
@@ -305,8 +309,22 @@ class Server(ABC):
     def query(self, collection_id: str, vectors: NDArray[np.floating[Any]], results: int, include: Sequence[str] = ("distances",)) -> dict[str, Any]:
         """The nearest records of each vector: `ids` and, if included, `distances`, one list a vector."""
         body = {"query_embeddings": vectors.tolist(), "n_results": results, "include": list(include)}
-        answer: dict[str, Any] = self.http.call("POST", f"{self._items_path()}/{collection_id}/query", body)
+        answer: dict[str, Any] = self._ask(collection_id, "POST", "query", body)
         return answer
+
+    def _ask(self, collection_id: str, method: str, question: str, body: Any = None, **how: Any) -> Any:
+        """A question to one collection. DriftError when the collection is there no longer, which says nothing of its records."""
+        try:
+            return self.http.call(method, f"{self._items_path()}/{collection_id}/{question}", body, **how)
+        except StatusError as error:
+            if not any(words in error.reason for words in GONE):
+                raise
+            name = self._names.get(collection_id, collection_id)
+            raise DriftError(
+                f"Collection {name!r} on {self.endpoint.url} was there, and is not any more: it was deleted, or another one took its place. "
+                "See who did that, and run the same task again, which looks at what is there then.",
+                collection=name,
+            ) from None
 
 
 def _consists_of(values: Any, types: set[type]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, InvalidDataError, PartialError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, IntegrityError, InvalidDataError, PartialError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._nesting import MAX_NESTING
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import server as server_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import stuck_batch
@@ -168,6 +168,25 @@ def test_records_that_are_none(script: ScriptedServer, answer: Any, what: str) -
     with pytest.raises(IntegrityError, match=f"was asked for {what}, and answered"):
         connected(script).get("c1", ("embeddings",), where_document={"$contains": "a"})
     assert script.requests[0].body == {"include": ["embeddings"], "where_document": {"$contains": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "gone"),
+    [
+        (Reply(404, {"error": "NotFoundError", "message": "Collection [c1] does not exist"}), True),
+        (Reply(500, {"error": "RuntimeError('coroutine raised StopIteration')"}), True),
+        (Reply(404, {"detail": "Not Found"}), False),
+    ],
+)
+def test_a_collection_that_is_gone_is_told_from_a_question_that_is_not_understood(script: ScriptedServer, answer: Reply, gone: bool) -> None:
+    script.answers["GET", V1] = [{"id": "c1", "name": "things"}]
+    script.answers["GET", V1 + "/c1/count"] = answer
+    server = connected(script)
+    server.list_collections()
+    with pytest.raises(DriftError if gone else StatusError) as caught:
+        server.count("c1")
+    if gone:
+        assert (caught.value.details["collection"], "Collection 'things' on" in caught.value.message) == ("things", True)
 
 
 def test_vectors_are_sent_as_the_release_takes_them(script: ScriptedServer) -> None:

@@ -32,6 +32,7 @@ from ._files import PRIVATE_FILE, disk_errors, fsync_directory
 from ._journal import append_line, cut_torn_line, last_break
 from ._nesting import shallow_json
 from ._operation_log import LOGS, OperationLog, logs_directory
+from ._same_server import by_one_name
 
 AUDIT_FILE = "rollback_audit.jsonl"
 FIRST = "0" * 64
@@ -264,7 +265,7 @@ def unfinished_rollbacks(directory: str, server: str | None = None) -> list[tupl
                 begun = [older for older in begun if not _finishes(entry, older)]
             else:
                 begun.append(entry)
-    return [(str(entry.get("snapshot_id")), rollback_scope(entry)) for entry in begun if server in (None, _server(entry)) or _server(entry) is None]
+    return [(str(entry.get("snapshot_id")), rollback_scope(entry)) for entry in begun if server is None or _server(entry) in (None, by_one_name(server))]
 
 
 def is_dry_run(entry: Mapping[str, Any]) -> bool:
@@ -287,8 +288,9 @@ def _finishes(completed: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
     return reached is None or (wanted is not None and wanted <= reached)
 
 
-def _server(entry: Mapping[str, Any]) -> Any:
-    return (entry.get("details") or {}).get("server")
+def _server(entry: Mapping[str, Any]) -> str | None:
+    server = (entry.get("details") or {}).get("server")
+    return by_one_name(server) if isinstance(server, str) else None
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -68,6 +68,10 @@ def parse_endpoint(options: Mapping[str, Any]) -> Endpoint:
         raise UsageError("Both token and username are given; a server takes one of them.")
     if bool(given.get("username")) != (given.get("password") is not None):
         raise UsageError("username and password belong together; only one of them is given.")
+    for name, value in (given.get("headers") or {}).items():
+        if not isinstance(value, str):
+            # Nor is this one repeated.
+            raise UsageError(f"headers: {name} must be text, not {type(value).__name__}. Put a number into quotes.")
     for name in ("token", "password", "username", "headers"):
         if not _fits_a_header(given.get(name)):
             # The value is not repeated: it is a secret.

@@ -31,6 +31,7 @@ from typing import Any
 from ._errors import DiskError, LockedError, UsageError
 from ._files import create_file, disk_error, disk_errors, write_all
 from ._processes import started
+from ._same_server import by_one_name
 
 STORE_LOCK = ".lock"
 RUN_DIRECTORY, TEMPORARY_DIRECTORY = "/run/lock", "/tmp"
@@ -41,7 +42,6 @@ TRIES, PAUSE_SECONDS = 40, 0.05
 SHOWN_CHARACTERS = 100
 HOLDER = ("pid", "process_started", "host", "user", "started", "operation", "mode")
 MAX_LOCK_FILE = 64 << 10
-LOOPBACK = re.compile(r"^(https?://)(?:127\.0\.0\.1|\[::1\])(?=[:/ ]|$)")
 
 
 @dataclass
@@ -65,7 +65,7 @@ def store_lock(directory: str, operation: str) -> Any:
 
 def server_lock(identity: str, operation: str, *, exclusive: bool = True) -> Any:
     """A context manager that locks a server's database (`Endpoint.identity`) for the operations of this host, by whichever name this host calls itself."""
-    one_name = LOOPBACK.sub(r"\1localhost", identity)
+    one_name = by_one_name(identity)
     digest = hashlib.sha256(one_name.encode("utf-8")).hexdigest()[:16]
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", one_name)[:80].strip("_")
     return _locked(os.path.join(lock_directory(), f"{readable}.{digest}"), f"The database {identity}", operation, exclusive, shared_file=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Callable
 from urllib.parse import unquote
 
@@ -22,6 +22,7 @@ from ._argument_spec import ArgumentSpec, endpoint
 from ._endpoint import Endpoint, normalized_url, parse_endpoint
 from ._errors import OperationError, UsageError
 from ._operations.outcome import Context, Outcome
+from ._printable import printable
 from ._progress import Progress
 
 FAITHFUL_COPY = "none"
@@ -75,16 +76,21 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
     except OperationError as error:
         # A message holds all that is meant for people: no traceback. Details must not replace what every failure has.
         details = {name: value for name, value in error.details.items() if name not in ("msg", "failed", "exception", "failure_class")}
-        module.fail_json(error.message, failure_class=error.failure_class, exception=None, **details)
+        module.fail_json(printable(error.message), failure_class=error.failure_class, exception=None, **details)
     except Exception as error:  # whatever went wrong, the caller gets a result that can be acted on
         message = f"{operation.__name__} stopped unexpectedly: {type(error).__name__}: {error}. The same task again continues it."
         module.fail_json(message, failure_class="partial", exception=traceback.format_exc())
     else:
         for warning in outcome.warnings:
             # Ansible takes secrets out of results and failures, but not out of warnings.
-            module.warn(remove_values(warning, module.no_log_values))
-        diff = {"diff": outcome.diff} if module._diff and outcome.diff else {}
+            module.warn(remove_values(printable(warning), module.no_log_values))
+        diff = {"diff": _shown(outcome.diff)} if module._diff and outcome.diff else {}
         module.exit_json(**outcome.returns, changed=outcome.changed, seconds=round(outcome.seconds, 3), **diff)
+
+
+def _shown(diff: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Ansible prints a diff as it is, and names and metadata in it are somebody else's."""
+    return [{name: printable(value) if isinstance(value, str) else value for name, value in part.items()} for part in diff]
 
 
 def _share_heaps() -> None:

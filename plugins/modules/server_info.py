@@ -91,7 +91,10 @@ server:
       returned: success
       sample: v2
     read_only:
-      description: Whether the server is known to refuse writes at the moment.
+      description:
+        - Whether the server is known to refuse writes at the moment.
+        - Triggers in the server's file, one of the ways in which the role P(infrafabric.chromadb.cutover#role) freezes a server,
+          are not seen here; only a write that changes something meets them.
       type: bool
       returned: success
       sample: false

@@ -91,7 +91,8 @@ options:
     description:
       - Whether to fail, with RV(failure_class=drift), when records still change, or collections come or go, while they are read.
         Everything is read a second time for that, after all was read once, so that what it holds was all there at one moment.
-      - Otherwise a snapshot is called fuzzy, with the ids, when records or collections came or went; an update of a record that stays leaves no trace in the ids.
+      - Otherwise a snapshot is called fuzzy, with the ids, when records or collections came or went;
+        an update of a record that stays leaves no trace in the ids.
     type: bool
     default: false
   verify:

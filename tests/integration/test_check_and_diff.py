@@ -59,6 +59,14 @@ def test_migrate(different: Case, target_proxy: CountingProxy) -> None:
     assert "+0" not in json.dumps(again.get("diff", []))
 
 
+def test_a_terminal_does_not_obey_what_a_diff_shows(different: Case) -> None:
+    place = different.source.create("named")
+    different.source.add(place, [Record("r0", RECORDS[0].embedding, None, {"\x1b[2J\x9b31mkey": "value"})])
+    shown = "".join(str(text) for part in different.migrate(check=True, diff=True)["diff"] for text in part.values())
+    assert "\\x1b[2J\\x9b31mkey: 'value'" in shown
+    assert not any(character in shown for character in "\x1b\x9b")
+
+
 def test_no_diff_unless_wanted(different: Case) -> None:
     assert "diff" not in different.migrate(check=True)
 

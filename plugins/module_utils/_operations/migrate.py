@@ -23,6 +23,7 @@ from .._records.compare import ComparedBatch
 from .._records.live import LiveCollection, Throttle
 from .._records.read_ahead import read_ahead
 from .._records.seen_records import SeenRecords, seen_records_path
+from .._same_server import same_database
 from .._schema.plan import MigrationPlan, TransformedBatch
 from .._server.probe import connect
 from .._server.server import Server, StoredCollection
@@ -32,6 +33,7 @@ from .outcome import Context, Outcome
 from .planning import make_plan, require_readable
 from .quarantine import Quarantine, as_dict, require_valid
 from .target_collection import TargetCollection
+from .two_databases import doubts, require_two_databases
 
 BATCH_SIZE = 1000
 PATIENCE_SECONDS = 60.0
@@ -65,8 +67,8 @@ def migrate(
     context: Context,
 ) -> Outcome:
     """Bring the target to what the transformed source is; in check mode, say what that would change."""
-    if source.identity == target.identity:
-        raise UsageError(f"source and target are the same database ({source.identity}).")
+    if same_database(source.identity, target.identity):
+        raise UsageError(f"source and target are the same database ({source.identity}, {target.identity}).")
     settings = Settings(
         on_invalid=on_invalid,
         quarantine_file=quarantine_file,
@@ -93,6 +95,7 @@ def migrate(
             stack.enter_context(server_lock(target.identity, "migrate", exclusive=label is None))
             if label is not None:
                 stack.enter_context(server_lock(f"{target.identity} shard {label}", "migrate"))
+            require_two_databases(source_server, target_server)
         rules = plan.transformation.rules_identity
         checkpoint = begin_checkpoint(state_directory, source.identity, target.identity, rules, label, write=not context.check_mode)
         source_server.http.patience = target_server.http.patience = PATIENCE_SECONDS
@@ -101,6 +104,7 @@ def migrate(
             seen = SeenRecords.begin(seen_records_path(state_directory, source.identity, target.identity, plan.transformation.identity))
             stack.callback(seen.close)
         run = _Migration(plan, target_server, settings, checkpoint, context, seen)
+        run.warnings += doubts(source_server, target_server) if context.check_mode else []
         stack.callback(run.close)
         try:
             return run.run(changes)

@@ -33,6 +33,7 @@ from .._records.read_ahead import read_ahead
 from .._server.probe import connect
 from .._server.server import Server
 from .keys import optional_key
+from .migration_settings import positive
 from .outcome import Context, Outcome
 from .planning import select_collections
 from .snapshot_files import plan_files_snapshot, require_files_options, write_files_snapshot
@@ -77,6 +78,9 @@ def snapshot(
         return _remove(endpoint, directory, name, context)
     if collections is not None and not collections:
         raise UsageError("collections is an empty list: nothing would be saved. Leave it out for all of them.")
+    positive("batch_size", batch_size)
+    if retention_days is not None and retention_days < 0:
+        raise UsageError(f"retention_days must not be negative, but is {retention_days}.")
     wanted_directory = require_files_options(data_directory, collections, base) if method == FILES else None
     if method != FILES and data_directory is not None:
         raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
@@ -87,7 +91,7 @@ def snapshot(
         existing = None if name is None else find_named(store, name, identity)
         if existing is None:
             return None
-        _require_what_is_asked(existing, method, collections, require_consistent)
+        _require_what_is_asked(existing, method, collections, require_consistent, store.key is not None)
         require_sound(store, existing.snapshot_id)
         return _outcome(False, store, existing, context)
 
@@ -128,7 +132,9 @@ def _made(manifest: Manifest, store: SnapshotStore, keep_min: int, pin: Sequence
     return outcome
 
 
-def _require_what_is_asked(existing: Manifest, method: str, collections: Sequence[str] | None, require_consistent: bool) -> None:
+def _require_what_is_asked(
+    existing: Manifest, method: str, collections: Sequence[str] | None, require_consistent: bool, encrypted: bool
+) -> None:
     """UsageError when the snapshot that has the name already is not what this run would take."""
     problem = None
     if existing.method != method:
@@ -139,6 +145,8 @@ def _require_what_is_asked(existing: Manifest, method: str, collections: Sequenc
         problem = f"does not hold {', '.join(map(repr, sorted(set(collections) - set(existing.names()))))}"
     elif require_consistent and existing.values["consistency"]["state"] == "fuzzy":
         problem = "is fuzzy, and require_consistent is set"
+    elif encrypted and "encryption" not in existing.values:
+        problem = "is not encrypted, and encryption_key_file is set"
     if problem is not None:
         raise UsageError(f"{existing.snapshot_id} {problem}. Choose another name, or remove it first.")
 

@@ -53,6 +53,7 @@ from .._validation.walk import Walk, Walked
 from .expected_counts import parse_expected_counts
 from .outcome import Context, Outcome
 from .planning import make_plan
+from .two_databases import doubts
 
 PHASES = ("prepare", "export", "transform", "compare", "surplus", "search", "report")
 # Ids that are asked for to learn whether the migration prefixed ids in merged targets.
@@ -325,19 +326,20 @@ class _Validation:
         return Outcome(False, self.progress.seconds, returns, warnings=warnings)
 
     def _warnings(self) -> list[str]:
-        if self.source.endpoint.identity == self.target.endpoint.identity:
-            return ["source and target are the same database: this proves nothing about a copy."]
+        found = doubts(self.source, self.target)
         late = self.census.total("late")
         if late:
-            return [
+            found.append(
                 f"{late} records were written to the source, or deleted there, after the last pass of the migration. They are not judged: "
                 "the pass under the freeze moves and proves them."
-            ]
-        moved = [source.name for source in self.plan.sources if _moved(source)]
-        if not moved:
-            return []
-        names = ", ".join(moved)
-        return [f"{names}: records were written or deleted in the source while it was read; differences may be due to that. Freeze its writers for a proof."]
+            )
+            return found
+        names = ", ".join(source.name for source in self.plan.sources if _moved(source))
+        if names:
+            found.append(
+                f"{names}: records were written or deleted in the source while it was read; differences may be due to that. Freeze its writers for a proof."
+            )
+        return found
 
 
 def _moved(source: LiveCollection) -> bool:

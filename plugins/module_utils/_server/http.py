@@ -22,6 +22,7 @@ from .._endpoint import Endpoint
 from .._errors import AuthError, IntegrityError, LockedError, OperationError, TimeoutExceededError, TlsError, UnreachableError, VersionError
 from .._libraries import create_urllib3_context, requests
 from .._nesting import TOO_DEEP, TooDeepError, shallow_json
+from .._printable import printable
 from .._secrets import Secrets
 
 MAX_RESPONSE_BYTES = 1 << 30
@@ -30,6 +31,8 @@ CONNECT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 BUSY_STATUS = (429, 502, 503, 504)
+# What triggers in the server's file say, which the role cutover puts there to freeze it.
+FROZEN_BY_TRIGGERS = "read-only: a migration is in progress"
 LOOKED_AT_BYTES = 20_000
 SHOWN_CHARACTERS = 300
 # What OpenSSL, by its release, calls an answer that is no TLS.
@@ -137,7 +140,7 @@ class HttpClient:
             where = f"{self.endpoint.url} answered {status} to {method} {path}: {reason}"
             if status in BUSY_STATUS:
                 raise _BusyError(where, status, reason, write, response.headers.get("Retry-After"))
-            if status == 403 and write and "ReadOnly" in reason:
+            if write and ((status == 403 and "ReadOnly" in reason) or FROZEN_BY_TRIGGERS in reason):
                 raise LockedError(f"{self.endpoint.url} is held read-only: {reason}. Wait until the freeze is over.")
             if status in (401, 403):
                 raise AuthError(f"{where}. Check token, token_header, username and password, and what this user may do.")
@@ -171,7 +174,7 @@ class HttpClient:
         text = self._without_secrets(text)
         if len(content) > LOOKED_AT_BYTES:
             text = text[: -self._secrets.longest or None]
-        return " ".join(text.split())[:SHOWN_CHARACTERS].rstrip(". ") or "no explanation"
+        return printable(" ".join(text.split()))[:SHOWN_CHARACTERS].rstrip(". ") or "no explanation"
 
     def _without_secrets(self, text: str) -> str:
         """A server may repeat what it was sent; what it says goes into messages, and from there into logs."""

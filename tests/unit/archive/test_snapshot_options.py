@@ -62,6 +62,8 @@ def identity(endpoint):
         ({"method": FILES, "data_directory": "/data", "collections": ["c"]}, "leave collections out"),
         ({"method": FILES, "data_directory": "/data", "base": "latest"}, "leave base out"),
         ({"state": "absent"}, "state: absent needs the name of a snapshot"),
+        ({"batch_size": 0}, "batch_size must be more than 0, not 0"),
+        ({"retention_days": -1}, "retention_days must not be negative, but is -1"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused_before_anything_is_asked(store, take, options, words):
@@ -77,6 +79,16 @@ def test_a_fuzzy_snapshot_of_the_name_does_not_do_where_a_consistent_one_is_want
     assert take(name="nightly").changed is False
     with pytest.raises(UsageError, match=f"{held.snapshot_id} is fuzzy, and require_consistent is set. Choose another name, or remove it first"):
         take(name="nightly", require_consistent=True)
+
+
+def test_a_plain_snapshot_of_the_name_does_not_do_where_an_encrypted_one_is_wanted(take, empty_server, write, tmp_path):
+    held = write({"c": [make_records(2)]}, name="nightly", server=identity(empty_server))
+    key = tmp_path / "key"
+    key.write_text("a long enough passphrase of the test\n")
+    key.chmod(0o600)
+    with pytest.raises(UsageError, match=f"{held.snapshot_id} is not encrypted, and encryption_key_file is set. Choose another name"):
+        take(name="nightly", encryption_key_file=str(key))
+    assert take(name="nightly").changed is False
 
 
 def test_the_first_snapshot_of_a_server_has_no_base_whatever_latest_says(take, write):

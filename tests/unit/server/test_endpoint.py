@@ -63,6 +63,8 @@ def test_addresses_that_are_none(url: str, words: str) -> None:
         ({"password": "hush-hush"}, "belong together"),
         ({"token": "hush-hush\r\nX-Other: 1"}, "token holds a line break"),
         ({"headers": {"X-Key": "hush-hush\n"}}, "headers holds a line break"),
+        ({"headers": {"X-Key": 42}}, "headers: X-Key must be text, not int. Put a number into quotes"),
+        ({"headers": {"X-Key": ["hush-hush"]}}, "headers: X-Key must be text, not list"),
         ({"headers": {"X\nKey": "hush-hush"}}, "headers holds a line break"),
         ({"token": "hush-hush", "token_header": "cookie"}, "token_header must be one of"),
         ({"timeout": 0}, "timeout must be more than 0"),

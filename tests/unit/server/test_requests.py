@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, IntegrityError, InvalidDataError, PartialError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, IntegrityError, InvalidDataError, LockedError, PartialError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._nesting import MAX_NESTING
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import server as server_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import stuck_batch
@@ -187,6 +187,21 @@ def test_a_collection_that_is_gone_is_told_from_a_question_that_is_not_understoo
         server.count("c1")
     if gone:
         assert (caught.value.details["collection"], "Collection 'things' on" in caught.value.message) == ("things", True)
+
+
+def test_a_freeze_by_triggers_is_a_lock(script: ScriptedServer) -> None:
+    words = "error returned from database: (code: 1811) read-only: a migration is in progress"
+    script.answers["POST", V1 + "/c1/upsert"] = Reply(500, {"error": "InternalError", "message": words})
+    with pytest.raises(LockedError, match=r"is held read-only: .* Wait until the freeze is over"):
+        connected(script).upsert("c1", columns(2))
+    assert len(script.bodies("upsert")) == 1
+
+
+def test_a_terminal_does_not_obey_what_a_server_says(script: ScriptedServer) -> None:
+    script.answers["GET", V1 + "/c1/count"] = Reply(500, {"error": "\x1b[2J\x9b31m gone"})
+    with pytest.raises(StatusError) as caught:
+        connected(script).count("c1")
+    assert caught.value.message.endswith("\\x1b[2J\\x9b31m gone")
 
 
 def test_vectors_are_sent_as_the_release_takes_them(script: ScriptedServer) -> None:

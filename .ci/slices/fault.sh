@@ -11,6 +11,7 @@ left_out="network and (swap or catch or good)
   or killed_while_it
   or refuses_root and not (snapshot-immutable or rollback-mounted)
   or memory_runs_out and not rollback]
+  or million
   or within_sqlite and not current-freeze
   or twenty and not [rollback]
   or network and refused-

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PRIVATE to the collection infrafabric.chromadb
 
-"""Whether two names are one server. `localhost` and this host's addresses are; other names of one address may be, or be told apart by a proxy.
+"""Whether two names are one server. `localhost` and its two addresses are; other names of one address may be, or be told apart by a proxy, and
+other addresses of this host may have servers of their own.
 
 A database is named by `Endpoint.identity`: the URL, a space, tenant and database.
 """
@@ -16,16 +17,17 @@ from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 THIS_HOST = "localhost"
+LOOPBACK = (THIS_HOST, "127.0.0.1", "::1", "0.0.0.0", "::")
 PORTS = {"http": 80, "https": 443}
 # Nothing is sent to it: it only has the kernel choose the address that it would send from.
 ANY_PORT = 9
 
 
 def by_one_name(identity: str) -> str:
-    """The identity, or URL, with `localhost` for the addresses of this host. No name is looked up."""
+    """The identity, or URL, with `localhost` for its addresses. No name is looked up."""
     url, _, rest = identity.partition(" ")
     parts = urlsplit(url)
-    if not _is_own(parts.hostname or ""):
+    if parts.hostname not in LOOPBACK:
         return identity
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{THIS_HOST}{port}{parts.path}" + (f" {rest}" if rest else "")
@@ -37,7 +39,7 @@ def same_database(one: str, other: str) -> bool:
 
 
 def perhaps_same_database(one: str, other: str) -> bool:
-    """The same, or by names of one address, which a proxy may tell apart. Names are looked up where all else is equal."""
+    """The same, or by names and addresses of one host. Names are looked up where all else is equal."""
     (url, _, rest), (other_url, _, other_rest) = one.partition(" "), other.partition(" ")
     return rest == other_rest and perhaps_same_server(url, other_url)
 
@@ -68,13 +70,8 @@ def _addresses(host: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _is_own(host: str) -> bool:
-    """Whether it is `localhost`, or an address of this host."""
-    if host == THIS_HOST:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
+    """Whether it is an address of this host."""
+    address = ipaddress.ip_address(host)
     if address.is_loopback or address.is_unspecified:
         return True
     try:

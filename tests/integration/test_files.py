@@ -58,7 +58,8 @@ def test_there_and_back(place: Place) -> None:
     assert place.snapshot(check=True)["changed"] is True
     elsewhere = place.snapshot(fails=True, url=f"http://127.0.0.1:{free_port()}")
     assert elsewhere["failure_class"] == "lock"
-    assert f"process {place.server.pid} (chroma)" in elsewhere["msg"]
+    called = Path(f"/proc/{place.server.pid}/comm").read_text().strip()
+    assert f"process {place.server.pid} ({called})" in elsewhere["msg"]
     assert not list(place.store.glob("manifests/*"))
 
     place.server.stop()

@@ -33,7 +33,8 @@ DEFAULTS = {"chromadb_target_tenant": "default_tenant", "chromadb_source_databas
 @pytest.mark.parametrize("written_out", [{}, DEFAULTS], ids=["", "defaults"])
 def test_target_that_is_the_source_is_refused_before_anything_is_done(tmp_path: Path, written_out: dict[str, str]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    done = ansible_playbook("infrafabric.chromadb.execute", "-i", write_inventory(tmp_path, url, url + "/", **written_out))
+    by_name = url.replace("127.0.0.1", "localhost") if written_out else url
+    done = ansible_playbook("infrafabric.chromadb.execute", "-i", write_inventory(tmp_path, url, by_name + "/", **written_out))
     assert done.returncode == 2, done.stdout
     assert "name the same database" in " ".join(done.stdout.split()), done.stdout
     assert "does not answer" not in done.stdout

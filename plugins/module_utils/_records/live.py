@@ -19,6 +19,7 @@ from .._server.http import StatusError
 from .._server.server import Server, StoredCollection
 from .answered_vectors import complete, vectors_of
 from .collection_spec import CollectionSpec
+from .id_listing import IdListing
 from .id_sets import IdSets
 from .read_ahead import map_ahead
 from .record_batch import RecordBatch, concatenate, empty_batch
@@ -117,17 +118,16 @@ class LiveCollection:
         shortage = ""
         for _attempt in range(LISTING_ATTEMPTS):
             counted = self.count()
-            pages = self._try_to_list(counted)
-            if pages is None:
-                short.add(None)
-                continue
-            listed = sum(map(len, pages))
-            # Clients may have deleted some meanwhile.
-            if listed >= counted or listed >= (counted := min(counted, self.count())):
-                yield from pages
-                return
-            short.add(hash(tuple(hash(tuple(page)) for page in pages)))
-            shortage = f"lists {listed} ids of collection {self.name!r}, and counts {counted} records"
+            with IdListing(self._ids(LISTED_AT_ONCE, 0) if self.server.capabilities.tenants else self._ids(None, None)) as listing:
+                if not self._list_to_the_end(listing, counted):
+                    short.add(None)
+                    continue
+                # Clients may have deleted some meanwhile.
+                if listing.count >= counted or listing.count >= (counted := min(counted, self.count())):
+                    yield from listing.pages()
+                    return
+            short.add(listing.fingerprint)
+            shortage = f"lists {listing.count} ids of collection {self.name!r}, and counts {counted} records"
         if len(short) == 1 and shortage:
             raise IntegrityError(
                 f"{self.server.endpoint.url} {shortage}: some would be left out. See whether something before the server shortens its answers.",
@@ -140,24 +140,20 @@ class LiveCollection:
             collection=self.name,
         )
 
-    def _try_to_list(self, counted: int) -> list[list[str]] | None:
-        if not self.server.capabilities.tenants:
-            return [self._ids(None, None)]
-        pages = [self._ids(LISTED_AT_ONCE, 0)]
-        listed = len(pages[0])
-        while listed:
-            full = len(pages[-1]) >= LISTED_AT_ONCE - 1
+    def _list_to_the_end(self, listing: IdListing, counted: int) -> bool:
+        """Ask for the pages after the first; False when rows moved meanwhile."""
+        while listing.count and self.server.capabilities.tenants:
+            full = listing.last >= LISTED_AT_ONCE - 1
             # A page that is not full ends the listing, unless there must be more: then something may allow smaller ones only.
-            if not full and listed >= counted:
+            if not full and listing.count >= counted:
                 break
-            page = self._ids(LISTED_AT_ONCE, listed - 1)
-            if not page or page[0] != pages[-1][-1]:
-                return None if full else pages
+            page = self._ids(LISTED_AT_ONCE, listing.count - 1)
+            if not page or page[0] != listing.last_id:
+                return not full
             if len(page) == 1:
                 break
-            pages.append(page[1:])
-            listed += len(page) - 1
-        return pages
+            listing.append(page[1:])
+        return True
 
     def _ids(self, limit: int | None, offset: int | None) -> list[str]:
         answer = self.server.get(self.stored.id, (), limit=limit, offset=offset)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from .._encryption import EncryptionKey
 from .._errors import IntegrityError, OperationError, UnsafeArchiveError, UsageError
-from .._libraries import np
 from .._records.digest import CollectionDigest
+from .._records.distinct_ids import DistinctIds
 from .._records.id_sets import IdSets
 from .container import GZIP_HEADER, ContainerReader, Entry
 from .encrypted import stored_sha256_is_right, wrong_sha256
@@ -140,13 +140,13 @@ def record_problems(snapshot: Snapshot) -> list[Problem]:
     problems = []
     for spec in snapshot.collections():
         record_set = snapshot.record_set(spec.name)
-        digest, hashes = CollectionDigest(), []
+        digest, distinct = CollectionDigest(), DistinctIds()
         whose = f"the collection {spec.name!r} of {snapshot.manifest.snapshot_id}"
         try:
             for batch in record_set.batches():
                 digest.add(batch)
-                hashes.append(np.fromiter(map(hash, batch.ids), dtype=np.int64, count=len(batch)))
-            if hashes and len(np.unique(np.concatenate(hashes))) != digest.records:
+                distinct.add(batch.ids)
+            if distinct.count() != digest.records:
                 # Almost certainly the same id twice; the slow way makes sure.
                 problems += _repeated_ids(record_set, whose)
             if digest.records != record_set.count:
@@ -156,6 +156,7 @@ def record_problems(snapshot: Snapshot) -> list[Problem]:
         except (IntegrityError, UnsafeArchiveError) as error:
             problems.append(Problem(error.message, error.failure_class))
         finally:
+            distinct.close()
             record_set.close()
     return problems
 

@@ -292,7 +292,7 @@ read_arguments() {
       --retention-days) must_match retention-days "$value" '^[0-9]{1,6}$' "a number of days"; retention_days=$value ;;
       --reason) reason=$value ;;
       --limit) hosts=$value ;;
-      --entries) must_match entries "$value" '^[0-9]{1,9}$' "a number"; entries=$value ;;
+      --entries) must_match entries "$value" '^[1-9][0-9]{0,8}$' "a number from 1"; entries=$value ;;
     esac
   done
   [ -z "$inventory" ] || [ -e "$inventory" ] || [[ $inventory == *,* ]] || usage_error "There is no inventory $inventory."
@@ -344,6 +344,8 @@ environment() {
   [[ ${LC_ALL:-${LC_CTYPE:-${LANG:-}}} =~ [Uu][Tt][Ff]-?8 ]] || export LC_ALL=C.UTF-8
   inventory_arguments=(-i "${inventory:-$collection/inventories/local/hosts.yml}")
   [ -z "$hosts" ] || inventory_arguments+=(--limit "$hosts")
+  # Ansible would take it from the directory of the playbook. What begins with ~ or $ is the host's to expand.
+  [[ ${SNAPSHOT_DIR:-/} == [/~$]* ]] || export SNAPSHOT_DIR=$PWD/$SNAPSHOT_DIR
 }
 
 # run_playbook NAME ARGUMENTS...: ends this script with the exit code that the failures have in common.

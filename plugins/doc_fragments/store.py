@@ -15,6 +15,7 @@ options:
   directory:
     description:
       - The store of the snapshots, a directory on the host that runs the module. It holds C(snapshots/), C(manifests/) and C(logs/).
+        An absolute path.
       - If it is not given, the environment variable E(SNAPSHOT_DIR) of that host is used.
     type: path
     default: /var/lib/chromadb/snapshots

@@ -21,7 +21,7 @@ import pwd
 import stat
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -37,7 +37,7 @@ from ._same_server import by_one_name
 AUDIT_FILE = "rollback_audit.jsonl"
 FIRST = "0" * 64
 INITIATED, COMPLETED, FAILED = "initiated", "completed", "failed"
-ROLLBACK = "rollback"
+ROLLBACK, MIGRATE, MIGRATION_UNDONE = "rollback", "migrate", "migration_undone"
 MAX_MESSAGE = 2000
 MAX_ACTION = 64
 NO_FILE = "is no regular file but a link or something else"
@@ -266,6 +266,23 @@ def unfinished_rollbacks(directory: str, server: str | None = None) -> list[tupl
             else:
                 begun.append(entry)
     return [(str(entry.get("snapshot_id")), rollback_scope(entry)) for entry in begun if server is None or _server(entry) in (None, by_one_name(server))]
+
+
+def ways_back(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The snapshots that migrations which nobody took back would be taken back to: of each target, the one of the newest run.
+
+    Only the runbook says that a migration was undone. A rollback by other means leaves its run open, and that run goes back to the same snapshot.
+    """
+    newest: dict[str, str] = {}
+    for entry in entries:
+        snapshot_id, server = entry.get("snapshot_id"), _server(entry)
+        if not snapshot_id or is_dry_run(entry):
+            continue
+        if entry.get("action") == MIGRATE and entry.get("status") == INITIATED and isinstance(server, str):
+            newest[server] = snapshot_id
+        elif entry.get("action") == MIGRATION_UNDONE and entry.get("status") == COMPLETED:
+            newest = {target: kept for target, kept in newest.items() if kept != snapshot_id}
+    return set(newest.values())
 
 
 def is_dry_run(entry: Mapping[str, Any]) -> bool:

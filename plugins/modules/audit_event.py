@@ -15,6 +15,8 @@ description:
   - The modules write what they do into the audit log by themselves. This one is for what is done by other means.
   - A completed V(cutover) of a database makes M(infrafabric.chromadb.rollback) refuse to take away what this database accepted since,
     until a later V(cutover_undone) or a completed rollback of the whole database.
+  - The O(snapshot_id) of an initiated V(migrate) is kept by M(infrafabric.chromadb.snapshot_prune) and M(infrafabric.chromadb.snapshot), until a
+    V(migration_undone) names it or another migration into this database is initiated with one.
   - A V(rto_missed) says that a rollback took longer than it may. Its O(reason) is also given as a warning, in check mode, too.
   - Nothing is asked of the server. Its options only name the database that the event is about.
 extends_documentation_fragment:
@@ -41,6 +43,7 @@ options:
       - thaw
       - cutover
       - cutover_undone
+      - migration_undone
       - decision
       - sign_off
       - rto_missed
@@ -104,7 +107,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.a
 
 
 def main() -> None:
-    actions = ["approval", "migrate", "freeze", "thaw", "cutover", "cutover_undone", "decision", "sign_off", "rto_missed"]
+    actions = ["approval", "migrate", "freeze", "thaw", "cutover", "cutover_undone", "migration_undone", "decision", "sign_off", "rto_missed"]
     options = {
         "action": {"type": "str", "required": True, "choices": actions},
         "status": {"type": "str", "choices": ["initiated", "completed", "failed"], "default": "completed"},

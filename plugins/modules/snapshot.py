@@ -75,9 +75,15 @@ options:
   retention_days:
     description:
       - How many days this snapshot is kept.
-      - Taking one deletes those whose own days are over.
+      - Taking one deletes those whose own days are over, with O(prune).
     type: int
     default: 7
+  prune:
+    description:
+      - Whether to delete the snapshots whose own days are over after this one was taken, as M(infrafabric.chromadb.snapshot_prune) does.
+      - Without it, nothing is deleted, and O(keep_min) and O(pin) mean nothing.
+    type: bool
+    default: true
   keep_min:
     description: How many verified snapshots are kept at least, however old they are.
     type: int
@@ -294,6 +300,7 @@ def main() -> None:
         "base": {"type": "str", "default": "none"},
         "batch_size": {"type": "int"},
         "retention_days": {"type": "int", "default": 7},
+        "prune": {"type": "bool", "default": True},
         "keep_min": {"type": "int", "default": 1},
         "pin": {"type": "list", "elements": "str", "default": []},
         "require_consistent": {"type": "bool", "default": False},

@@ -13,7 +13,9 @@ version_added: 1.0.0
 author: InfraFabric (@infrafabric)
 description:
   - Deletes snapshots whose days are over.
-  - Never deletes the newest verified snapshot, one that another snapshot builds on, or one that an unfinished rollback uses.
+  - Never deletes the newest verified snapshot, one that another snapshot builds on, one that an unfinished rollback uses, or the one that the
+    newest migration into a database would be taken back to. The last two are in the audit log of the store.
+  - Deletes no snapshot, and warns, when the audit log was changed or is damaged.
   - It needs no server.
 extends_documentation_fragment:
   - infrafabric.chromadb.store

@@ -41,6 +41,26 @@ def test_target_that_is_the_source_is_refused_before_anything_is_done(tmp_path: 
     assert not (tmp_path / "snapshot").exists()
 
 
+@pytest.mark.parametrize("playbook", ["snapshot", "execute", "snapshot_list"])
+def test_store_of_a_relative_path_is_refused(tmp_path: Path, playbook: str) -> None:
+    """Ansible would take it from the directory of the playbooks."""
+    url = f"http://127.0.0.1:{free_port()}"
+    inventory = write_inventory(tmp_path, url, url + "1", chromadb_snapshot_dir="relative_store")
+    done = ansible_playbook(f"infrafabric.chromadb.{playbook}", "-i", inventory)
+    assert done.returncode == 2, done.stdout
+    assert "must be an absolute path, not" in " ".join(done.stdout.split()), done.stdout
+    assert "relative_store" in done.stdout
+    assert not (CHECKOUT / "playbooks" / "relative_store").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "all"])
+def test_number_of_log_entries_that_is_none_is_refused(tmp_path: Path, number: str) -> None:
+    inventory = write_inventory(tmp_path, "http://127.0.0.1:1", "http://127.0.0.1:2")
+    done = ansible_playbook("infrafabric.chromadb.audit_log", "-i", inventory, "-e", f"audit_limit={number}")
+    assert done.returncode == 2, done.stdout
+    assert f"audit_limit must be a number from 1, not {number}." in " ".join(done.stdout.split()), done.stdout
+
+
 def test_another_database_of_the_same_server_is_another_target(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     inventory = write_inventory(tmp_path, url, url, chromadb_target_database="other", chromadb_target_retries="0", chromadb_source_retries="0")

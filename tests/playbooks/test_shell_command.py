@@ -140,6 +140,8 @@ def test_from_a_snapshot_through_a_damage_and_back(shell: Shell) -> None:
 
 def test_exit_codes_say_what_kind_of_failure_it_was(shell: Shell) -> None:
     assert "does not exist" in shell("snapshot", "list", code=DISK)
+    shell.store.mkdir(mode=0o700)
+    assert f"Nothing was verified: there is no snapshot in {shell.store}. Take one" in shell("snapshot", "verify", code=FAILED)
     shell("snapshot", "create")
     snapshot = the_id(shell)
     nowhere = {"CHROMADB_URL": f"http://127.0.0.1:{free_port()}"}
@@ -157,6 +159,13 @@ def test_exit_codes_say_what_kind_of_failure_it_was(shell: Shell) -> None:
     log = shell.store / "logs" / "rollback_audit.jsonl"
     log.write_text(log.read_text().replace("root", "toor", 1).replace("manual", "manuel", 1))
     assert "changed" in shell("audit-log", code=INTEGRITY)
+
+
+def test_a_relative_store_is_where_the_user_is(shell: Shell, tmp_path: Path) -> None:
+    relative = {"SNAPSHOT_DIR": "my snapshots"}
+    shell("snapshot", "create", "--name", "here", env=relative, cwd=tmp_path)
+    [manifest] = (tmp_path / "my snapshots" / "manifests").glob("*.json")
+    assert manifest.stem in shell("snapshot", "list", env=relative, cwd=tmp_path)
 
 
 def test_exit_codes_when_others_are_at_work_or_have_written(shell: Shell) -> None:
@@ -189,7 +198,8 @@ def test_the_exit_code_of_an_interrupted_command(shell: Shell) -> None:
     ("nonsense",), ("snapshot", "nonsense"), ("snapshot", "info"), ("snapshot", "create", "--name", "two words"), ("snapshot", "create", "--nonsense"),
     ("rollback",), ("rollback", "latest", "--partial"), ("rollback", "latest", "--collections"), ("rollback", "latest", "--collections", 'a","b'),
     ("rollback", "$(id)"), ("rollback", "latest", "another"), ("rollback", "latest", "--point-in-time", "2026-01-02T03:00:00+00:00"),
-    ("cleanup", "--retention-days", "{{ 7 }}"), ("status", "-i", "/no/such/inventory"), ("status", "more"), ("help", "nonsense"),
+    ("cleanup", "--retention-days", "{{ 7 }}"), ("audit-log", "--entries", "0"), ("status", "-i", "/no/such/inventory"), ("status", "more"),
+    ("help", "nonsense"),
 ])  # fmt: skip
 def test_a_command_that_makes_no_sense_does_nothing(words: tuple[str, ...]) -> None:
     done = subprocess.run([str(SCRIPT), *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)

@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.case import Case
 from tests.support.equality import contents_differences
 from tests.support.raw import Record
-from tests.support.run_module import ansible_playbook
+from tests.support.run_module import ansible_playbook, run_module
 
 
 def of_the_target_alone(case: Case, directory: Path, **variables: Any) -> str:
@@ -51,8 +51,43 @@ def test_snapshot_of_every_night_leaves_the_way_back(case: Case, tmp_path: Path)
     state.mkdir()
     (state / "runbook_new.json").write_text(json.dumps({"id": "20260102t030405", "status": "open", "snapshot_id": way_back}))
     inventory = of_the_target_alone(case, tmp_path, snapshot_pin=[pinned])
+    done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", inventory, "-e", json.dumps({"snapshot_prune": False}))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {pinned, way_back, old} < {path.stem for path in (case.store / "manifests").iterdir()}
     done = ansible_playbook("infrafabric.chromadb.snapshot", "-i", inventory)
     assert done.returncode == 0, done.stdout + done.stderr
     left = {path.stem for path in (case.store / "manifests").iterdir()}
     assert {pinned, way_back} < left
     assert old not in left
+
+
+def test_the_store_itself_knows_the_way_back(case: Case, tmp_path: Path) -> None:
+    """Whoever clears it away need not know the inventory: the command with a store and a server alone does not."""
+    for place, records in ((case.source, 5), (case.target, 2)):
+        place.add(place.create("docs"), [Record(f"r{n}", [float(n), 1.0], f"text {n}", {"n": n}) for n in range(records)])
+    source = {f"chromadb_source_{option}": value for option, value in case.source.endpoint.items()}
+    inventory = of_the_target_alone(case, tmp_path, chromadb_schema="none", chromadb_routes=[], chromadb_report_dir=str(tmp_path / "reports"), **source)
+    before = case.target.contents()
+    done = ansible_playbook("infrafabric.chromadb.execute", "-i", inventory)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [way_back] = [path.stem for path in (case.store / "manifests").iterdir()]
+    later = case.snapshot(name="later")["snapshot"]["snapshot_id"]
+    everything = {"directory": str(case.store), "retention_days": 0}
+    pruned = run_module("snapshot_prune", everything)
+    assert pruned["deleted"] == []
+    assert {"snapshot_id": way_back, "reason": "the way back of a migration"} in pruned["kept"]
+
+    # The data of one collection is back, or that of another moment: the run is still there to be taken back.
+    case.rollback(snapshot_id=later)
+    some = ansible_playbook("infrafabric.chromadb.rollback", "-i", inventory, "-e", json.dumps({"rollback_collections": ["docs"]}))
+    assert some.returncode == 0, some.stdout + some.stderr
+    assert way_back not in run_module("snapshot_prune", everything)["deleted"]
+
+    case.rollback(snapshot_id=later)
+    for _time in range(2):
+        done = ansible_playbook("infrafabric.chromadb.rollback", "-i", inventory)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert contents_differences(before, case.target.contents()) == []
+    actions = [entry["action"] for entry in run_module("audit_info", {"directory": str(case.store)})["entries"]]
+    assert actions.count("migration_undone") == 1
+    assert way_back in run_module("snapshot_prune", everything)["deleted"]

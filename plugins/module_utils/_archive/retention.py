@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from .._audit import audited, unfinished_rollbacks
+from .._audit import audit_path, audited, read_audit, unfinished_rollbacks, ways_back
 from .._errors import UsageError
 from .._files import disk_errors, fsync_directory
 from .catalogue import VERIFIED, FoundSnapshot, find_snapshots
@@ -53,7 +53,7 @@ def prune(
     known_sound     ids that were verified a moment ago, and need not be read again
 
     Never deleted: the newest one of each server that really verifies, what a kept one is based on, what an unfinished rollback
-    goes back to, anything from the future.
+    or a migration that was not taken back goes back to, anything from the future; and nothing where the audit log is not to be believed.
     UsageError when the numbers contradict each other.
     """
     if keep_min < 1:
@@ -66,6 +66,10 @@ def prune(
     found = find_snapshots(store)
     plan = _Plan(found, moment, retention_days, keep_min, keep_max, frozenset(pins))
     plan.protect({snapshot_id for snapshot_id, _scope in unfinished_rollbacks(store.directory)}, "a rollback to it is not finished")
+    trail = read_audit(store.directory)
+    plan.protect(ways_back(trail.entries), "the way back of a migration")
+    if not trail.chain_intact:
+        plan.protect_all(audit_path(store.directory))
     if plan.deletable():
         # Only now is it worth the time to read archives: as they are stored, since the key of today need not open those of another day.
         stored = SnapshotStore(store.directory)
@@ -132,6 +136,16 @@ class _Plan:
         for snapshot in self._found:
             if snapshot.snapshot_id in ids:
                 self._keep(snapshot, reason)
+
+    def protect_all(self, log: str) -> None:
+        """Somebody may have taken away the line that says what is still needed."""
+        if self.deletable():
+            self._warnings.append(
+                f"The audit log {log} was changed, or is damaged: nobody knows which snapshots are still needed, and none is deleted. "
+                "When that is explained, move it away: a new log begins. Pin the snapshot that an open run goes back to."
+            )
+        for snapshot in self._found:
+            self._keep(snapshot, "the audit log is damaged")
 
     def deletable(self) -> list[str]:
         return [snapshot.snapshot_id for snapshot in self._found if snapshot.snapshot_id not in self._reasons]

@@ -67,13 +67,17 @@ class SnapshotStore:
 def open_store(directory: str | SnapshotStore, *, for_writing: bool = False, create: bool = True, key: EncryptionKey | None = None) -> SnapshotStore:
     """The store in an existing directory.
 
-    DiskError when the directory is missing or (for writing) cannot be written; UsageError when somebody else could change it.
+    DiskError when the directory is missing or (for writing) cannot be written; UsageError when somebody else could change it,
+    or when it is a relative path.
     `for_writing` creates the folders inside, never the directory itself: a wrong path must not fill the wrong disk. Without
     `create` it fails just so, but creates nothing: that is for check mode.
     """
     if isinstance(directory, SnapshotStore):
         return directory
-    path = os.path.realpath(os.path.expanduser(directory))
+    expanded = os.path.expanduser(directory)
+    if not os.path.isabs(expanded):
+        raise UsageError(f"directory must be an absolute path, not {directory!r}: where else it begins depends on how the module is run.")
+    path = os.path.realpath(expanded)
     try:
         names = os.listdir(path)
     except FileNotFoundError:

@@ -43,6 +43,15 @@ BYTES_BESIDE_VECTOR = 1500
 SPACE_FACTOR = 1.2
 
 
+@dataclass(frozen=True)
+class _Retention:
+    """What goes, and what stays, when a new snapshot is there."""
+
+    wanted: bool
+    keep_min: int
+    pins: Sequence[str]
+
+
 @dataclass
 class _Taken:
     """One collection in the archive."""
@@ -64,6 +73,7 @@ def snapshot(
     base: str | None,
     batch_size: int | None,
     retention_days: int | None,
+    prune: bool,
     keep_min: int,
     pin: Sequence[str] | None,
     require_consistent: bool,
@@ -84,6 +94,7 @@ def snapshot(
     wanted_directory = require_files_options(data_directory, collections, base) if method == FILES else None
     if method != FILES and data_directory is not None:
         raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
+    retention = _Retention(prune, keep_min, pin or ())
     store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
     identity = identity_of(endpoint)
 
@@ -110,7 +121,7 @@ def snapshot(
             if outcome is not None:
                 return outcome
         if wanted_directory is not None:
-            return _of_files(endpoint, store, wanted_directory, name, retention_days, keep_min, pin or (), verify, context)
+            return _of_files(endpoint, store, wanted_directory, name, retention_days, retention, verify, context)
         server = connect(endpoint)
         stack.callback(server.close)
         chosen = select_collections(server, collections, page=batch_size)
@@ -121,14 +132,15 @@ def snapshot(
             return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
         below = _base(store, base, identity)
         manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below, collections is not None)
-        return _made(manifest, store, keep_min, pin or (), context)
+        return _made(manifest, store, retention, context)
 
 
-def _made(manifest: Manifest, store: SnapshotStore, keep_min: int, pin: Sequence[str], context: Context) -> Outcome:
+def _made(manifest: Manifest, store: SnapshotStore, retention: _Retention, context: Context) -> Outcome:
     """What a new snapshot is told of, after the retention that it brings with it."""
-    pruned = prune(store, keep_min=keep_min, pins=pin, known_sound=(manifest.snapshot_id,))
     outcome = _outcome(True, store, manifest, context)
-    outcome.warnings.extend(pruned.warnings)
+    if retention.wanted:
+        pruned = prune(store, keep_min=retention.keep_min, pins=retention.pins, known_sound=(manifest.snapshot_id,))
+        outcome.warnings.extend(pruned.warnings)
     return outcome
 
 
@@ -157,8 +169,7 @@ def _of_files(
     data_directory: str,
     name: str | None,
     retention_days: int | None,
-    keep_min: int,
-    pin: Sequence[str],
+    retention: _Retention,
     verify: bool,
     context: Context,
 ) -> Outcome:
@@ -167,7 +178,7 @@ def _of_files(
         diff = {"before_header": name or "snapshot", "after_header": name or "snapshot", "before": "absent\n", "after": f"the files of {planned}\n"}
         return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": records}, [diff], warnings)
     manifest = write_files_snapshot(endpoint, store, planned, name=name, retention_days=retention_days, verify=verify, context=context)
-    return _made(manifest, store, keep_min, pin, context)
+    return _made(manifest, store, retention, context)
 
 
 def write_snapshot(

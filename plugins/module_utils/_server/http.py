@@ -117,7 +117,8 @@ class HttpClient:
             ) from None
         except requests.exceptions.ReadTimeout:
             raise TimeoutExceededError(
-                f"{self.endpoint.url} took longer than {self.endpoint.timeout:g} s to answer {method} {path}. Raise timeout, or lower batch_size."
+                f"{self.endpoint.url} took longer than {self.endpoint.timeout:g} s to answer {method} {path}. Raise timeout "
+                "(chromadb_source_timeout or chromadb_target_timeout of an inventory)."
             ) from None
         except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
             raise AuthError("A header, token or password holds characters that HTTP does not allow.") from None

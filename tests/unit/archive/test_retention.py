@@ -15,7 +15,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.mani
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.retention import delete_snapshot, prune
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.store import SAFETY_NAME
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import verify_snapshot
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import audited, read_audit
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import append_audit, audit_path, audited, read_audit
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
 
 from .conftest import make_records
@@ -238,6 +238,57 @@ def test_leftovers_of_killed_runs_go_after_a_day(store, aged):
         os.utime(path, (NOW.timestamp() - 25 * 3600,) * 2)
     assert prune(store, now=NOW).leftovers == paths
     assert len(os.listdir(store.snapshots)) == 1
+
+
+def tell(store, action, snapshot_id, status="initiated", server="http://192.0.2.1:8000 t d"):
+    entry = {"timestamp": NOW.isoformat(), "action": action, "status": status, "snapshot_id": snapshot_id, "details": {"server": server}}
+    append_audit(audit_path(store.directory, create=True), entry)
+
+
+def test_the_way_back_of_a_migration_stays_until_that_is_undone(store, aged):
+    recent, newer, older = aged(1, 9, 10)
+    tell(store, "migrate", older)
+    tell(store, "migrate", older, "completed")
+    # A pass of the role by itself has no run, and takes no run's way back away.
+    tell(store, "migrate", None)
+    # Whoever went back to it without the inventory has not closed the run.
+    tell(store, "rollback", older, "completed")
+    expected = {recent: "one of the newest (keep_min)", older: "the way back of a migration"}
+    result = prune(store, now=NOW, check_mode=True)
+    assert (result.deleted, reasons(result)) == ([newer], expected)
+    tell(store, "migration_undone", newer, "completed")
+    tell(store, "migration_undone", older, "failed")
+    assert prune(store, now=NOW, check_mode=True).deleted == [newer]
+    tell(store, "migration_undone", older, "completed")
+    assert prune(store, now=NOW, check_mode=True).deleted == [newer, older]
+
+
+def test_only_the_newest_run_of_a_target_has_a_way_back(store, aged):
+    _recent, second, first, other = aged(1, 8, 9, 10)
+    tell(store, "migrate", first)
+    tell(store, "migrate", other, server="http://192.0.2.1:8000 t another")
+    tell(store, "migrate", second)
+    assert prune(store, now=NOW).deleted == [first]
+
+
+@pytest.mark.parametrize("damage_log", [lambda lines: lines[1:], lambda lines: [b"rubbish\n", *lines[1:]]], ids=["a line is gone", "a line is rubbish"])
+def test_nothing_goes_by_an_audit_log_that_was_changed(store, aged, damage_log):
+    recent, old = aged(1, 9)
+    tell(store, "migrate", old)
+    with audited(store.directory, "snapshot"):
+        pass
+    path = audit_path(store.directory)
+    with open(path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
+    with open(path, "wb") as file:
+        file.writelines(damage_log(lines))
+    result = prune(store, now=NOW)
+    assert (result.deleted, reasons(result)) == ([], {recent: "one of the newest (keep_min)", old: "the audit log is damaged"})
+    [warning] = result.warnings
+    assert path in warning
+    assert "move it away" in warning
+    os.rename(path, f"{path}.changed")
+    assert prune(store, now=NOW).deleted == [old]
 
 
 def test_deleting_is_audited_before_and_after(store, aged):

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import FILES, ServerIdentity
@@ -41,7 +44,8 @@ def take(store, empty_server):
     def run(endpoint=empty_server, **options):
         arguments = {
             "state": "present", "name": None, "collections": None, "method": "records", "data_directory": None, "base": None, "batch_size": None,
-            "retention_days": None, "keep_min": 1, "pin": None, "require_consistent": False, "verify": True, "encryption_key_file": None, **options,
+            "retention_days": None, "prune": True, "keep_min": 1, "pin": None, "require_consistent": False, "verify": True,
+            "encryption_key_file": None, **options,
         }  # fmt: skip
         return snapshot(endpoint, directory=store.directory, context=Context(), **arguments)
 
@@ -108,3 +112,11 @@ def test_a_base_that_the_difference_cannot_be_stored_to_is_refused(store, take, 
     with pytest.raises(UsageError, match=f"base: {snapshot_id} holds the files of a server, and no records"):
         take(base=snapshot_id)
     assert len(list((tmp_path / "store" / "manifests").iterdir())) == 2, "nothing was stored"
+
+
+def test_what_is_old_goes_when_one_is_taken_unless_nothing_is_to_be_pruned(store, take, empty_server, write):
+    old = write({"c": [make_records(2)]}, server=identity(empty_server), now=datetime.now(timezone.utc) - timedelta(days=30))
+    take(prune=False)
+    assert os.path.exists(store.manifest_path(old.snapshot_id))
+    take()
+    assert not os.path.exists(store.manifest_path(old.snapshot_id))

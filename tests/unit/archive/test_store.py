@@ -46,6 +46,16 @@ def test_the_directory_itself_is_never_created(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("directory", ["snapshots", "./snapshots", "", "~nobody-of-this-name/snapshots"])
+def test_a_relative_directory_is_refused(tmp_path, monkeypatch, directory):
+    """It would begin wherever Ansible happens to run the module."""
+    (tmp_path / "snapshots").mkdir(mode=0o700)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"directory must be an absolute path, not '{directory}'"):
+        open_store(directory, for_writing=True)
+    assert os.listdir(tmp_path / "snapshots") == []
+
+
 def test_a_file_is_no_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match="not a directory"):

@@ -39,8 +39,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "rollback": {"directory": "/var/lib/chromadb/snapshots", "strategy": "auto", "safety_snapshot": True, "discard_new_writes": False, "trigger": "manual"},
     "server_info": {"url": "http://localhost:8000", "token_header": "authorization", "validate_certs": True, "expected_counts": None},
     "snapshot": {
-        "state": "present", "method": "records", "directory": "/var/lib/chromadb/snapshots", "retention_days": 7, "keep_min": 1,
-        "pin": [], "verify": True, "name": None,
+        "state": "present", "method": "records", "directory": "/var/lib/chromadb/snapshots", "retention_days": 7, "prune": True,
+        "keep_min": 1, "pin": [], "verify": True, "name": None,
     },
     "snapshot_info": {"directory": "/var/lib/chromadb/snapshots", "snapshot_id": None},
     "snapshot_prune": {"directory": "/var/lib/chromadb/snapshots", "retention_days": None, "keep_min": 1, "keep_max": None, "pin": []},

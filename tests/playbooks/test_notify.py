@@ -59,14 +59,16 @@ def test_levels_and_decisions_with_contacts_that_lack_something(webhook: Scripte
     levels: list[dict[str, Any]] = [{"notify_minutes": 29}, {"notify_minutes": 60}, {"notify_critical": True}]
     events = [{"notify_event": "escalation", **level} for level in levels]
     events += [{"notify_event": "decision", "notify_decision": decision, "notify_reasons": ["a reason"]} for decision in ("go", "marginal")]
+    events += [{"notify_event": "cutover_elsewhere"}]
     events += [{"notify_event": "rolled_back", "settings_run": {"clients_stay": stay}} for stay in (False, True)]
     said = tell(tmp_path, *events, chromadb_contacts=CONTACTS, chromadb_notify_webhooks=[{"url": f"{webhook.url}/hook"}])
     assert "did not take" not in said
-    first, third, fourth, go, marginal, back, stay = (body["text"] for body in webhook.bodies("hook"))
+    first, third, fourth, go, marginal, elsewhere, back, stay = (body["text"] for body in webhook.bodies("hook"))
     for text, level, words in ((first, 1, "first 30 minutes"), (third, 3, "more than an hour"), (fourth, 4, "critical")):
         assert text.startswith(f"ChromaDB migration: escalation, level {level} ({words}): ")
         assert [line for line in text.splitlines() if line.startswith("Level")] == [LINES[number] for number in range(1, level + 1)]
     assert "ChromaDB migration: GO\nThe copy is complete and proved." in go
+    assert "ChromaDB migration: the copy is complete, the clients can move\nThe cutover moves nobody itself here." in elsewhere
     assert "ChromaDB migration: rolled back\nThe clients work with the old server, as before." in back
     assert "ChromaDB migration: rolled back\nThe clients still work with the new server" in stay
     assert "ChromaDB migration: MARGINAL, a person decides\nThe copy is complete, with warnings.\n- a reason" in marginal

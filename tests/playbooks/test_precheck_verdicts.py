@@ -138,6 +138,38 @@ def test_backup_is_of_the_database_and_of_all_that_is_migrated(precheck: Prechec
     assert precheck("backup", chromadb_collections=["docs", "others"])["backup"]["verdict"] == "warning"
 
 
+def test_approvals_are_those_that_the_cutover_asks_for(precheck: Precheck) -> None:
+    dba = {"chromadb_approvals": [{"role": "dba", "name": "B. Person", "time": "2026-01-02T09:00:00+00:00"}]}
+    assert precheck("approvals", **dba)["approvals"]["details"] == "Not there yet: operations, security, engineering, on_call."
+    found = precheck("approvals", cutover_required_approvals=["dba"], **dba)["approvals"]
+    assert (found["verdict"], found["details"]) == ("passed", "dba: B. Person")
+    found = precheck("approvals", cutover_required_approvals=["dba", "legal"], **dba)["approvals"]
+    assert (found["verdict"], found["details"]) == ("warning", "Not there yet: legal.")
+    found = precheck("approvals", cutover_require_approvals=False)["approvals"]
+    assert (found["verdict"], found["details"]) == ("passed", "None is needed.")
+
+
+def test_a_cutover_that_would_move_nobody(precheck: Precheck) -> None:
+    groups = precheck.directory / "inventory"
+    precheck.inventory = str(groups)
+    files = [{"path": "/srv/webui/.env", "key": "CHROMADB_URL"}]
+    groups.write_text("localhost\n[chromadb_clients]\nwebui\n")
+    found = precheck("clients", chromadb_client_files=files)["clients"]
+    assert (found["verdict"], found["details"]) == (
+        "warning", "The cutover would move nobody: no host is in the group chromadb_client, and none is in chromadb_gateway.")  # fmt: skip
+    for name in ("chromadb_client,", "chromadb_client_files", "chromadb_gateway", "cutover_clients_elsewhere=true"):
+        assert name in found["next"]
+    elsewhere = precheck("clients", cutover_clients_elsewhere=True)["clients"]
+    assert (elsewhere["verdict"], elsewhere["details"]) == ("passed", "Nobody is moved by the cutover: cutover_clients_elsewhere is set.")
+
+    groups.write_text("localhost\n[chromadb_client]\nwebui\n")
+    found = precheck("clients")["clients"]
+    assert (found["verdict"], "webui of the group chromadb_client has no chromadb_client_files" in found["details"]) == ("warning", True)
+    assert precheck("clients", chromadb_client_files=files)["clients"]["details"] == "Moved by files of webui."
+    groups.write_text("localhost\n[chromadb_client]\nwebui\n[chromadb_gateway]\nfront\n")
+    assert precheck("clients")["clients"]["details"] == "Moved by the gateway of front."
+
+
 def test_a_freeze_that_would_find_no_database(precheck: Precheck, tmp_path: Path) -> None:
     """In the cutover it would be found out when all is ready; so it is found out the day before."""
     groups = precheck.directory / "inventory"

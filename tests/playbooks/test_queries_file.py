@@ -64,4 +64,15 @@ def test_a_file_that_is_not_there_is_named(case: Case, tmp_path: Path) -> None:
     shown = play(case, tmp_path, VALIDATE, chromadb_queries_file=str(tmp_path / "nowhere.json"))
     assert "nowhere.json" in shown
     assert "failed=1" in shown
+    assert "chromadb_queries_file is" in shown
     assert not list((tmp_path / "reports").glob("validation_*"))
+
+
+def test_a_precheck_goes_on_without_the_file_and_names_it(case: Case, tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere.yml"
+    shown = play(case, tmp_path, PRECHECK, chromadb_queries_file=str(missing), preflight_steps=["queries", "notifications"])
+    assert "Not ready: queries. queries: chromadb_queries_file is" in " ".join(shown.split())
+    verdicts = json.loads((tmp_path / "precheck_localhost.json").read_text())["verdicts"]
+    assert [(verdict["step"], verdict["verdict"]) for verdict in verdicts] == [("queries", "failed"), ("notifications", "warning")]
+    assert f"chromadb_queries_file is {missing}, and there is no such file on the control node" in verdicts[0]["details"]
+    assert "chromadb_queries_file" in verdicts[0]["next"]

@@ -278,7 +278,7 @@ def test_outside_the_window_nothing_begins_and_precheck_says_so(runbook: Runbook
     assert verdicts["the_source"] == {"variables": "passed", "window": "failed", "backup": "warning", "source": "passed"}
     assert verdicts["the_target"] == {
         "variables": "passed", "window": "failed", "source": "passed", "target": "warning", "dry_run": "passed", "queries": "warning", "approvals": "passed",
-        "notifications": "warning",
+        "clients": "passed", "notifications": "warning",
     }  # fmt: skip
     assert (dry_run["the_source"], dry_run["the_target"]["records"]["added"]) == ({}, sum(SIZES.values()))
 

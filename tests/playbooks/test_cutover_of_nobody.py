@@ -44,7 +44,7 @@ def with_groups(runbook: Runbook, **groups: dict[str, Any]) -> None:
             "chromadb_client", {"chromadb_client_files": []},
             "the_client of the group chromadb_client has no chromadb_client_files, and none is in chromadb_gateway",
         ),
-    ],  # fmt: skip
+    ],
     ids=["misspelled", "without files"],
 )
 def test_it_is_refused_before_anything_is_changed(runbook: Runbook, group: str, variables: dict[str, Any], named: str) -> None:

@@ -79,7 +79,7 @@ def run_module(operation: Callable[..., Outcome], argument_spec: ArgumentSpec, *
         module.fail_json(printable(error.message), failure_class=error.failure_class, exception=None, **details)
     except Exception as error:  # whatever went wrong, the caller gets a result that can be acted on
         message = f"{operation.__name__} stopped unexpectedly: {type(error).__name__}: {error}. The same task again continues it."
-        module.fail_json(message, failure_class="partial", exception=traceback.format_exc())
+        module.fail_json(printable(message), failure_class="partial", exception=traceback.format_exc())
     else:
         for warning in outcome.warnings:
             # Ansible takes secrets out of results and failures, but not out of warnings.

@@ -26,10 +26,13 @@ ANY_PORT = 9
 def by_one_name(identity: str) -> str:
     """The identity, or URL, with `localhost` for its addresses. No name is looked up."""
     url, _, rest = identity.partition(" ")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:  # whatever an old log holds
+        return identity
     if parts.hostname not in LOOPBACK:
         return identity
-    port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{THIS_HOST}{port}{parts.path}" + (f" {rest}" if rest else "")
 
 
@@ -48,8 +51,11 @@ def perhaps_same_server(url: str, other: str) -> bool:
     """The same of two URLs. A name that cannot be looked up is only its own."""
     if by_one_name(url) == by_one_name(other):
         return True
-    one, two = urlsplit(url), urlsplit(other)
-    if (_port(one), one.path) != (_port(two), two.path):
+    try:
+        one, two = urlsplit(url), urlsplit(other)
+        if (_port(one), one.path) != (_port(two), two.path):
+            return False
+    except ValueError:
         return False
     return bool(_addresses(one.hostname or "") & _addresses(two.hostname or ""))
 

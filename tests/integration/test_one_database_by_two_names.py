@@ -81,5 +81,33 @@ def test_what_clients_wrote_after_a_cutover_is_not_lost_by_another_name(case: Ca
     options = {**by_another_name(case.target_endpoint), **store, "snapshot_id": taken}
     result = run_module("rollback", options, fails=True)
     assert (result["failure_class"], "records that it has accepted since would be lost" in result["msg"]) == ("drift", True)
+    assert f"A cutover to {case.target_endpoint['url']} " in result["msg"]
     done = run_module("rollback", {**options, "discard_new_writes": True, "safety_snapshot": False})
     assert done["safety_snapshot_id"], "what is discarded is saved in any case"
+
+
+def test_a_cutover_that_was_discarded_by_another_name_is_over(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cutover was to a name of this host; whoever rolls back calls it localhost."""
+    filled(case.target)
+    taken = case.snapshot()["snapshot"]["snapshot_id"]
+    store = {"directory": str(case.store)}
+    of_this_host = case.target_endpoint["url"].replace("127.0.0.1", "127.0.0.2")
+    run_module("audit_event", {**case.target_endpoint, **store, "url": of_this_host, "action": "cutover", "status": "completed"})
+    things = case.target.collection("things")["id"]
+    case.target.add(things, [Record("new", VECTORS[4], "a client's", None)])
+    options = {**case.target_endpoint, **store, "snapshot_id": taken}
+    assert f"A cutover to {of_this_host} " in run_module("rollback", options, fails=True)["msg"]
+    run_module("rollback", {**options, "discard_new_writes": True})
+    case.target.add(things, [Record("newer", VECTORS[5], "a test's", None)])
+    assert run_module("rollback", options)["changed"]
+
+
+def test_what_a_killed_run_has_left_is_removed_and_nothing_of_anybody_else(case: Case) -> None:
+    filled(case.source)
+    left = "infrafabric-probe-" + "0" * 32
+    others = ("infrafabric-probe-0", "infrafabric-probe-" + "f" * 32)
+    for name in (left, *others):
+        case.target.create(name)
+    case.target.add(case.target.collection(others[1])["id"], [Record("r", VECTORS[0], "somebody's", None)])
+    case.migrate()
+    assert sorted(case.target.contents()) == sorted((*others, "things"))

@@ -127,16 +127,31 @@ def test_a_snapshot_of_what_moves_is_called_fuzzy_and_names_it(case: Case, targe
 
 def test_a_collection_that_comes_while_others_are_saved_is_named(case: Case, target_proxy: CountingProxy) -> None:
     filled(case.target, "things")
-    done = once(target_proxy, reads_vectors, lambda: case.target.create("late"))
-    taken = case.through(target=target_proxy).snapshot()
+    done = once(target_proxy, reads_vectors, lambda: case.target.create("late.of-night"))
+    taken = case.through(target=target_proxy).snapshot(name="nightly")
     assert done
-    named = {"late": ["(the collection came while others were read, and is not in the snapshot)"]}
+    assert taken["snapshot"]["name"] == "nightly"
+    named = {"late.of-night": ["(the collection came while others were read, and is not in the snapshot)"]}
     assert taken["snapshot"]["consistency"] == {"state": "fuzzy", "changed_ids": named}
     again = once(target_proxy, reads_vectors, lambda: case.target.create("later"))
     # Who chose some did not ask for it.
     assert case.snapshot(collections=["things"])["snapshot"]["consistency"]["state"] == "consistent"
     assert again
     assert case.through().snapshot()["snapshot"]["consistency"]["state"] == "consistent"
+
+
+def test_a_collection_that_comes_during_a_safety_snapshot_does_not_give_it_its_name(case: Case, target_proxy: CountingProxy) -> None:
+    things = filled(case.target, "things")
+    taken = case.snapshot()["snapshot"]["snapshot_id"]
+    case.target.add(things, records(12, 3))
+    # Its archive is begun, and not there yet.
+    done = once(target_proxy, lambda seen: reads_vectors(seen) and any(case.store.rglob("*_before_rollback*")), lambda: case.target.create("late"))
+    result = case.through(target=target_proxy).rollback(snapshot_id="latest", fails=True)
+    assert done
+    assert result["failure_class"] == "drift"
+    names = {found["snapshot_id"]: found["name"] for found in run_module("snapshot_info", {"directory": str(case.store)})["snapshots"]}
+    assert sorted(names.values(), key=str) == [None, "before_rollback"]
+    assert case.through().rollback(snapshot_id="latest")["snapshot_id"] == taken
 
 
 def test_a_collection_that_comes_or_goes_is_refused_where_one_moment_is_required(case: Case, target_proxy: CountingProxy) -> None:

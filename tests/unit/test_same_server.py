@@ -49,6 +49,13 @@ def test_another_port_path_database_or_host_is_another_one(other: str) -> None:
     assert not perhaps_same_database(HERE, other)
 
 
+@pytest.mark.parametrize("odd", ["http://localhost:80o0 t/d", "http://[::1 t/d", "", "t/d"])
+def test_whatever_a_log_holds_is_a_name(odd: str) -> None:
+    assert by_one_name(odd) == odd
+    assert not perhaps_same_database(odd, HERE)
+    assert same_database(odd, odd)
+
+
 def test_a_name_may_be_told_apart_from_its_address_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """So what would be refused for good needs more than an address in common; what would lose records does not."""
     known = {"old.example.org": "127.0.0.1", "far.example.org": "192.0.2.7", "192.0.2.7": "192.0.2.7", "127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1"}

@@ -142,7 +142,8 @@ class _Plan:
         if self.deletable():
             self._warnings.append(
                 f"The audit log {log} was changed, or is damaged: nobody knows which snapshots are still needed, and none is deleted. "
-                "When that is explained, move it away: a new log begins. Pin the snapshot that an open run goes back to."
+                "Finish what was interrupted, and move the log away when that is explained: a new one begins. It knows of no cutover and of no open run: "
+                "write the cutover that clients work with into it (audit_event), and pin the snapshot that an open run goes back to."
             )
         for snapshot in self._found:
             self._keep(snapshot, "the audit log is damaged")

@@ -90,15 +90,15 @@ def migrate(
             source_server, target_server, collections=collections, routes=routes, schema=schema, corrections=corrections,
             on_collision=on_collision, shard=settings.shard, throttle=throttle,
         )
+        source_server.http.patience = target_server.http.patience = PATIENCE_SECONDS
         label = None if settings.shard is None else f"{settings.shard.index}/{settings.shard.count}"
         if not context.check_mode:
             stack.enter_context(server_lock(target.identity, "migrate", exclusive=label is None))
             if label is not None:
                 stack.enter_context(server_lock(f"{target.identity} shard {label}", "migrate"))
-            require_two_databases(source_server, target_server)
+            require_two_databases(source_server, target_server, alone=label is None)
         rules = plan.transformation.rules_identity
         checkpoint = begin_checkpoint(state_directory, source.identity, target.identity, rules, label, write=not context.check_mode)
-        source_server.http.patience = target_server.http.patience = PATIENCE_SECONDS
         seen = None
         if not context.check_mode and label is None:
             seen = SeenRecords.begin(seen_records_path(state_directory, source.identity, target.identity, plan.transformation.identity))

@@ -31,7 +31,7 @@ from .._server.probe import connect
 from .._server.server import Server, StoredCollection
 from .differences import record_diff
 from .keys import optional_key
-from .new_writes import cutover_since, new_writes_words
+from .new_writes import DISCARDED, cutover_since
 from .outcome import Context, Outcome
 from .planning import select_collections
 from .restoration import Restoration
@@ -121,11 +121,13 @@ def rollback(
             run.warnings += _read_at(snapshot.manifest, parse_moment(point_in_time.strip()))
         guard = cutover_since(store, snapshot.manifest, endpoint.identity) if run.changed else None
         if guard and not discard_new_writes:
-            words = new_writes_words(endpoint.identity, guard, chosen)
+            words = guard.words(chosen)
             if not context.check_mode:
                 raise DriftError(words)
             run.warnings.append(words)
         told = {"server": endpoint.identity, "collections": None if run.scope is None else sorted(run.scope), **endpoint.remarks}
+        if guard:
+            told[DISCARDED] = list(guard.servers)
         if run.changed and not context.check_mode:
             with audited(directory, "rollback", snapshot_id=chosen, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told) as entry:
                 entry.collections_affected = run.affected

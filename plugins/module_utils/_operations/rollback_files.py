@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from typing import Any
 
 from .._archive.catalogue import of_another_server
 from .._archive.encrypted import open_container
@@ -24,7 +25,7 @@ from .._errors import DriftError, LockedError, UsageError
 from .._open_files import require_unused
 from .._server.stopped import require_stopped
 from .keys import require_key
-from .new_writes import cutover_since, new_writes_words
+from .new_writes import DISCARDED, cutover_since
 from .outcome import Context, Outcome
 from .snapshot_files import require_apart, require_idle, write_files_snapshot
 
@@ -91,7 +92,7 @@ def rollback_files(
     changed = not difference.empty
     guard = cutover_since(store, manifest, endpoint.identity, whole_server=True) if changed else None
     if guard and not discard_new_writes:
-        words = new_writes_words(endpoint.url, guard, snapshot_id)
+        words = guard.words(snapshot_id)
         if not check_mode:
             raise DriftError(words)
         warnings.append(words)
@@ -100,7 +101,9 @@ def rollback_files(
         warnings += of_another_server(manifest, identity_of(endpoint)) + _other_release(manifest, directory)
     safety_snapshot_id = None
     rollback_type = "point_in_time" if to_a_moment else "full"
-    told = {"server": endpoint.identity, "collections": None, "data_directory": directory, **endpoint.remarks}
+    told: dict[str, Any] = {"server": endpoint.identity, "collections": None, "data_directory": directory, **endpoint.remarks}
+    if guard:
+        told[DISCARDED] = list(guard.servers)
     begin = partial(
         audited, store.directory, "rollback", snapshot_id=snapshot_id, trigger=trigger, rollback_type=rollback_type, reason=reason, details=told
     )

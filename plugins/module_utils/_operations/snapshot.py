@@ -210,8 +210,8 @@ def write_snapshot(
                 taken.moved.extend(_second_reading(collection, taken, context))
             if taken.moved:
                 moved[collection.name] = taken.moved
-        for name, what in _came_or_went(server, chosen, selected).items():
-            moved.setdefault(name, []).append(what)
+        for other, what in _came_or_went(server, chosen, selected).items():
+            moved.setdefault(other, []).append(what)
         if moved and require_consistent:
             raise DriftError(
                 f"Collections {', '.join(sorted(moved))} came, went or were written to during the reading, and require_consistent is set. "

@@ -7,13 +7,15 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from contextlib import suppress
 
-from .._errors import UsageError
+from .._errors import OperationError, UsageError
 from .._same_server import same_database
 from .._server.server import Server
 
-PROBE = "infrafabric-probe-"
+PROBES = re.compile(r"infrafabric-probe-[0-9a-f]{32}")
 NAMED = 3
 
 
@@ -31,20 +33,37 @@ def doubts(source: Server, target: Server) -> list[str]:
     ]
 
 
-def require_two_databases(source: Server, target: Server) -> None:
-    """UsageError for one database. Writes to the target only where both list a collection under one id: an empty collection, which the source must not show."""
+def require_two_databases(source: Server, target: Server, alone: bool) -> None:
+    """UsageError for one database. Writes to the target only where both list a collection under one id: an empty collection, which the source must not show.
+
+    `alone`: no other run is at work there, so that what a killed one has left is removed first.
+    """
+    if alone:
+        for stored in target.list_collections():
+            if PROBES.fullmatch(stored.name) and target.count(stored.id) == 0:
+                target.delete_collection(stored)
     if not _shared(source, target):
         return
-    probe = target.create_collection(f"{PROBE}{uuid.uuid4().hex}")
+    name = f"infrafabric-probe-{uuid.uuid4().hex}"
     try:
-        is_one = source.find_collection(probe.name) is not None
-    finally:
-        target.delete_collection(probe)
+        target.create_collection(name)
+        is_one = source.find_collection(name) is not None
+    except BaseException:
+        with suppress(OperationError):
+            _remove(target, name)
+        raise
+    _remove(target, name)
     if is_one:
         raise UsageError(
             f"source and target are the same database: {source.endpoint.identity} shows what is created in {target.endpoint.identity}. Correct one of them; "
             "no record was written."
         )
+
+
+def _remove(server: Server, name: str) -> None:
+    stored = server.find_collection(name)
+    if stored is not None:
+        server.delete_collection(stored)
 
 
 def _shared(source: Server, target: Server) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # How servers say that they have no such collection; the second is that of releases before 0.5.
-GONE = ("does not exist", "coroutine raised StopIteration")
+GONE = re.compile(r"Collection \S+ does not exist|coroutine raised StopIteration")
 # The server takes 40 MiB; one MiB is left for what a proxy may add.
 MAX_BODY_BYTES = 39 * 1024 * 1024
 COLLECTIONS_PAGE = 500
@@ -317,7 +318,7 @@ class Server(ABC):
         try:
             return self.http.call(method, f"{self._items_path()}/{collection_id}/{question}", body, **how)
         except StatusError as error:
-            if not any(words in error.reason for words in GONE):
+            if not GONE.search(error.reason):
                 raise
             name = self._names.get(collection_id, collection_id)
             raise DriftError(

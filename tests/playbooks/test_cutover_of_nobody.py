@@ -77,6 +77,9 @@ def test_files_that_a_playbook_gives_to_the_role_are_something_to_move(runbook: 
 def test_it_goes_on_where_something_else_moves_them_and_says_so(runbook: Runbook) -> None:
     runbook.decided()
     with_groups(runbook)
+    store = runbook.directory / "snapshot/the_target"
+    store.mkdir(parents=True, exist_ok=True, mode=0o700)
+    run_module("snapshot", {**runbook.target.endpoint, "directory": str(store)})
     said = runbook.play("cutover", *ELSEWHERE).stdout
     verdict = said[said.index("decision  GO") :]
     assert NOBODY in verdict
@@ -88,7 +91,7 @@ def test_it_goes_on_where_something_else_moves_them_and_says_so(runbook: Runbook
     assert state is not None
     assert (state["status"], state["moved"]) == ("cut_over", [])
     assert len(runbook.target.names()) > len(runbook.before)
-    entries = run_module("audit_info", {"directory": str(runbook.directory / "snapshot/the_target")})["entries"]
+    entries = run_module("audit_info", {"directory": str(store)})["entries"]
     [event] = [entry for entry in entries if entry["action"] == "cutover"]
     assert event["reason"].startswith(NOBODY)
 
@@ -102,6 +105,15 @@ def test_it_goes_on_where_something_else_moves_them_and_says_so(runbook: Runbook
     watched = runbook.play("monitor", "-e", json.dumps(short))
     verdict = watched.stdout[watched.stdout.index("decision  GO") :]
     assert "The cutover moved nobody itself." in verdict
+
+    # Whether they are back, only a person knows.
+    discard = {"rollback_discard_new_writes": True}
+    refused = " ".join(runbook.play("rollback", "-e", json.dumps(discard), fails=True).stdout.split())
+    assert "The cutover on record moved nobody itself. Have what moved the clients bring them back" in refused
+    assert len(runbook.target.names()) > len(runbook.before)
+    runbook.play("rollback", "-e", json.dumps({**discard, "rollback_clients_back": True}))
+    runbook.target_is_as_before()
+    assert (runbook.state() or {})["status"] == "rolled_back"
 
 
 def test_one_that_an_earlier_release_has_let_pass_is_not_finished(runbook: Runbook) -> None:

@@ -286,7 +286,7 @@ def test_nothing_goes_by_an_audit_log_that_was_changed(store, aged, damage_log):
     assert (result.deleted, reasons(result)) == ([], {recent: "one of the newest (keep_min)", old: "the audit log is damaged"})
     [warning] = result.warnings
     assert path in warning
-    assert "move it away" in warning
+    assert "move the log away" in warning
     os.rename(path, f"{path}.changed")
     assert prune(store, now=NOW).deleted == [old]
 

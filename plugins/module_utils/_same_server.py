@@ -25,7 +25,7 @@ ANY_PORT = 9
 
 def by_one_name(identity: str) -> str:
     """The identity, or URL, with `localhost` for its addresses. No name is looked up."""
-    url, _, rest = identity.partition(" ")
+    url, rest = _parts(identity)
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -43,7 +43,7 @@ def same_database(one: str, other: str) -> bool:
 
 def perhaps_same_database(one: str, other: str) -> bool:
     """The same, or by names and addresses of one host. Names are looked up where all else is equal."""
-    (url, _, rest), (other_url, _, other_rest) = one.partition(" "), other.partition(" ")
+    (url, rest), (other_url, other_rest) = _parts(one), _parts(other)
     return rest == other_rest and perhaps_same_server(url, other_url)
 
 
@@ -58,6 +58,12 @@ def perhaps_same_server(url: str, other: str) -> bool:
     except ValueError:
         return False
     return bool(_addresses(one.hostname or "") & _addresses(two.hostname or ""))
+
+
+def _parts(identity: str) -> tuple[str, str]:
+    """The URL, and what follows the space."""
+    words = identity.split(" ", maxsplit=1)
+    return words[0], words[1] if len(words) > 1 else ""
 
 
 def _port(parts: SplitResult) -> int | None:

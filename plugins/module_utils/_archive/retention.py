@@ -21,6 +21,8 @@ from .verify import verify_snapshot
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 LEFTOVER_AGE = 24 * 3600  # seconds
+# The reason of snapshots that would have gone, had the log been believed.
+LOG_NOT_BELIEVED = "the audit log is damaged"
 
 
 @dataclass
@@ -146,7 +148,7 @@ class _Plan:
                 "write the cutover that clients work with into it (audit_event), and pin the snapshot that an open run goes back to."
             )
         for snapshot in self._found:
-            self._keep(snapshot, "the audit log is damaged")
+            self._keep(snapshot, LOG_NOT_BELIEVED)
 
     def deletable(self) -> list[str]:
         return [snapshot.snapshot_id for snapshot in self._found if snapshot.snapshot_id not in self._reasons]

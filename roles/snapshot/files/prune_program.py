@@ -14,13 +14,14 @@ import json
 import os
 import sys
 
+from module_utils._archive.retention import LOG_NOT_BELIEVED
 from module_utils._errors import OperationError
 from module_utils._operations.outcome import Context
 from module_utils._operations.snapshot_prune import snapshot_prune
 
 
 def main() -> int:
-    """0 when the store is as it should be; otherwise 1, with the reason on standard error."""
+    """0 when the store is as it should be; otherwise 1, with the reason on standard error. So systemd says that the unit failed, and a monitor sees it."""
     parser = argparse.ArgumentParser(prog="chromadb-snapshot-prune", description="Delete the snapshots of a store that are not needed any more.")
     parser.add_argument("--directory", required=True, help="the store")
     parser.add_argument("--keep-min", type=int, default=1, help="how many verified snapshots are kept at least")
@@ -46,7 +47,7 @@ def main() -> int:
         print(f"{snapshot_id}: deleted")
     for kept in outcome.returns["kept"]:
         print(f"{kept['snapshot_id']}: kept, {kept['reason']}")
-    return 0
+    return 1 if any(kept["reason"] == LOG_NOT_BELIEVED for kept in outcome.returns["kept"]) else 0
 
 
 def way_back(run_file: str | None) -> list[str]:

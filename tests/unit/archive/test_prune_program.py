@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import read_audit
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._audit import audit_path, read_audit
 from tests.support.run_module import CHECKOUT, ansible_playbook
 
 from .conftest import make_records
@@ -86,6 +86,15 @@ def test_nothing_goes_when_the_way_back_is_not_known(program, store, snapshots, 
     run_file.write_text(content)
     assert "was not cleared" in run(program, store, "--run-file", str(run_file), code=1)
     assert left(store) == snapshots
+
+
+def test_it_fails_where_a_damaged_log_kept_what_should_have_gone(program, store, snapshots):
+    log = Path(audit_path(store.directory))
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("no line of a log\n")
+    assert f"{snapshots[0]}: kept, the audit log is damaged" in run(program, store, code=1)
+    assert left(store) == snapshots
+    assert "not old enough" not in run(program, store, "--keep-min", "5")  # nothing was to go: nothing is wrong with the store
 
 
 @pytest.fixture

@@ -136,7 +136,8 @@ test-molecule: setup-dev ## The Molecule scenarios, between the hosts of the lab
 	done
 
 .PHONY: test-fault
-test-fault: setup ## Kills at every step, full disks, broken networks, hostile servers, histories (PYTEST_ARGS="--points 4 --seed 7" for some)
+test-fault: setup ## Kills at every step, full disks, broken networks, hostile servers, flipped bits, histories (PYTEST_ARGS="--points 4 --seed 7" for some)
+	CHROMADB_BIT_FLIPS=10000 $(BIN)/python -m pytest -q tests/unit/archive/test_verification.py -k every_flipped_bit
 	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/fault tests/security
 
 .PHONY: test-chaos

@@ -46,6 +46,7 @@ FIRST = "test_runbook.py"
 LONG = {
     "test_a_client_without_the_runtime_is_moved_and_brought_back",
     "test_a_cutover_that_fails_after_the_switch_brings_the_clients_back",
+    "test_a_window_that_ends_during_the_catch_up_sees_no_freeze",
     "test_a_writer_stands_from_the_freeze_to_the_switch_and_then_goes_on",
     "test_clients_go_on_to_a_third_server_and_come_back_to_the_second",
     "test_each_playbook_tells_what_it_does",

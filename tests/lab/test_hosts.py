@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
+from packaging.utils import parse_wheel_filename
 
 from tests.support.raw import RawChroma
 
@@ -98,8 +100,14 @@ def test_a_freeze_that_nobody_ends_ends_by_itself(installed: tuple[str, str]) ->
     assert on_host(1, "systemctl is-active chromadb-gateway chromadb-gateway-router").split() == ["active", "active"]
 
 
-def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(installed: tuple[str, str]) -> None:
-    """A new virtual environment, a tenant and a database; the other release's data are refused, and the first server keeps the user of both."""
+def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(installed: tuple[str, str], tmp_path: Path) -> None:
+    """Byte for byte from a list, with a tenant and a database; the other release's data are refused, and the first server keeps the user of both."""
+    listed = [line.split() for line in on_host(2, "cd /srv/wheels && sha256sum *.whl").splitlines()]
+    names = {"==".join(str(part) for part in parse_wheel_filename(wheel)[:2]): sha256 for sha256, wheel in listed}
+    right, wrong, other = (tmp_path / name for name in ("right.txt", "wrong.txt", "other.txt"))
+    right.write_text("".join("%s --hash=sha256:%s\n" % pair for pair in names.items()))
+    wrong.write_text("".join("%s --hash=sha256:%s\n" % (name, sha256[::-1] if name.startswith("chromadb==") else sha256) for name, sha256 in names.items()))
+    other.write_text(right.read_text().replace("chromadb==1.5.9", "chromadb==1.5.90"))
     wanted: dict[str, object] = {
         "second_host": "target",
         "server_instance": "second",
@@ -107,8 +115,16 @@ def test_a_second_server_is_installed_from_wheels_beside_the_first_and_removed(i
         "server_port": 8009,
         "server_tenants": [{"name": "research", "databases": ["papers", "notes"]}],
         "runtime_venv": "/opt/second-runtime",
+        "server_requirements": str(right),
     }
+    refused = play(LAB / "second_server.yml", *INVENTORY, variables={**wanted, "server_requirements": str(other)}, fails=True)
+    assert "does not name chromadb==1.5.9" in " ".join(refused.split())
+    refused = play(LAB / "second_server.yml", *INVENTORY, variables={**wanted, "server_requirements": str(wrong)}, fails=True)
+    assert "DO NOT MATCH THE HASHES" in refused
+    assert on_host(2, "ls -d /opt/second/bin/chroma /etc/second 2>/dev/null || true") == ""
     play(LAB / "second_server.yml", *INVENTORY, variables=wanted)
+    assert changes(play(LAB / "second_server.yml", *INVENTORY, "--check", variables=wanted)) == {"target": 0}
+    assert changes(play(LAB / "second_server.yml", *INVENTORY, variables=wanted)) == {"target": 0}
     second = RawChroma("http://198.18.0.12:8009")
     names = [database["name"] for database in second.session.get(second.url + "/api/v2/tenants/research/databases", timeout=60).json()]
     assert sorted(names) == ["notes", "papers"]

@@ -64,5 +64,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if BUDGET and (item.name in LONG or time.monotonic() - STARTED > BUDGET / 2):
+    if BUDGET and (item.name in LONG or time.monotonic() - STARTED > BUDGET / 4):
         pytest.skip("Left out of this slice, whose time is over, or too short for it: make test-playbooks")

@@ -46,8 +46,11 @@ FIRST = "test_runbook.py"
 LONG = {
     "test_a_client_without_the_runtime_is_moved_and_brought_back",
     "test_a_cutover_that_fails_after_the_switch_brings_the_clients_back",
+    "test_a_window_that_ends_after_the_switch_takes_nothing_back_nor_keeps_anybody_from_it",
+    "test_a_window_that_ends_during_passes_that_nothing_limits_sees_no_switch",
     "test_a_window_that_ends_during_the_catch_up_sees_no_freeze",
     "test_a_writer_stands_from_the_freeze_to_the_switch_and_then_goes_on",
+    "test_an_interrupted_cutover_is_finished_whenever_it_is",
     "test_clients_go_on_to_a_third_server_and_come_back_to_the_second",
     "test_each_playbook_tells_what_it_does",
     "test_from_the_first_check_to_the_rollback_after_the_cutover",

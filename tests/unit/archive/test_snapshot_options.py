@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -85,6 +86,7 @@ def test_a_fuzzy_snapshot_of_the_name_does_not_do_where_a_consistent_one_is_want
         take(name="nightly", require_consistent=True)
 
 
+@pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
 def test_a_plain_snapshot_of_the_name_does_not_do_where_an_encrypted_one_is_wanted(take, empty_server, write, tmp_path):
     held = write({"c": [make_records(2)]}, name="nightly", server=identity(empty_server))
     key = tmp_path / "key"

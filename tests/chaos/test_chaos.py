@@ -57,7 +57,7 @@ VICTIMS: dict[str, Callable[[Playbook], str]] = {
     "the control node": lambda playbook: playbook.kill(),
 }
 # About as many tasks as each playbook announces: the blow comes at the beginning of one of them, or up to a second later. A playbook that
-# comes to its end is held to that, or else the last tasks of a playbook that grew would never be struck.
+# nothing has struck is held to that, or else the last tasks of a playbook that grew would never be struck.
 TASKS = {"execute": 120, "cutover": 293}
 # A module that has lost its control node may still be at work, with the lock on the target: the command says so, and is given again.
 PATIENCE_SECONDS = 180
@@ -119,11 +119,10 @@ def one_run(blow: Blow, seed: int) -> bool:
         killed = blow.strike(playbook)
         at = playbook.output().rsplit("\nTASK [", 1)[-1].split("]", 1)[0]
         code = playbook.wait()
-        if code == 0:
-            announces_as_many(blow.phase, playbook.output())
         if not killed:
             print("hit nothing: %s ended with %d after %d tasks" % (blow.phase, code, playbook.output().count("\nTASK [")), flush=True)
             assert code == 0, playbook.output()
+            announces_as_many(blow.phase, playbook.output())
             return False
         print("killed %s at '%s'; %s ended with %d" % (killed, at, blow.phase, code), flush=True)
         what_follows(blow, stage, writer, code)

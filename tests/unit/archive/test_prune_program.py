@@ -94,7 +94,7 @@ def test_it_fails_where_a_damaged_log_kept_what_should_have_gone(program, store,
     log.write_text("no line of a log\n")
     assert f"{snapshots[0]}: kept, the audit log is damaged" in run(program, store, code=1)
     assert left(store) == snapshots
-    assert "not old enough" not in run(program, store, "--keep-min", "5")  # nothing was to go: nothing is wrong with the store
+    run(program, store, "--keep-min", "5")  # ends with 0: nothing was to go
 
 
 @pytest.fixture

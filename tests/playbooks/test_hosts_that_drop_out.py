@@ -60,7 +60,7 @@ def test_a_target_that_is_a_worker_too_gets_every_record(runbook: Runbook) -> No
     for name in since:
         add_to_source(runbook, name)
     without_the_client(runbook)
-    runbook.play("cutover", "-e", json.dumps({"cutover_smoke_collections": 0, "cutover_watch_seconds": 0}))
+    runbook.play("cutover", "-e", json.dumps({"cutover_smoke_collections": 0, "cutover_watch_seconds": 0, "cutover_clients_elsewhere": True}))
     assert [name for name in since if not in_target(runbook, name)] == []
 
 

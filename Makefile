@@ -105,7 +105,7 @@ bench: setup ## Memory and speed of snapshot and migrate, 10,000 and 100,000 rec
 	$(BIN)/python -m tests.benchmark
 
 .PHONY: test-docs
-test-docs: setup ## Every command of README and guides, and the table of failures (PYTEST_ARGS=--update-docs writes what was printed)
+test-docs: setup ## Every command of README and guides, and the table of failures (PYTEST_ARGS=--update-docs writes what was printed, --update-docs=all also other times and ids)
 	$(BIN)/python -m pytest -rP $(PYTEST_ARGS) tests/docs
 
 .PHONY: test-versions

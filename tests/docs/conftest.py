@@ -17,7 +17,10 @@ __all__ = ["_shared_target_proxy", "source_server", "target_server"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-docs", action="store_true", help="write what was really printed into the documents, instead of comparing")
+    parser.addoption(
+        "--update-docs", nargs="?", const="wrong", choices=("wrong", "all"),
+        help="instead of comparing, write what was really printed into the documents: where they are wrong, or all of it, so that times and ids are of one run",
+    )  # fmt: skip
 
 
 @pytest.fixture

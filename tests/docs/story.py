@@ -48,7 +48,7 @@ class Story:
     document: Path
     servers: Servers
     checkout: Path
-    update: bool = False
+    update: str | None = None  # "wrong" or "all"
     ids: dict[str, str] = field(default_factory=dict)
     not_run: list[str] = field(default_factory=list)
     commands: int = 0
@@ -203,7 +203,7 @@ class Story:
     def _learn(self, shown: list[str], output: str) -> None:
         """Which real snapshot is meant by an id that the document shows: the next new one of the same name."""
         real = [found for found in dict.fromkeys(SNAPSHOT_ID.findall(output)) if found not in self.ids.values()]
-        text = self.document.read_text(encoding="utf-8") if self.update else "\n".join(shown)
+        text = self.document.read_text(encoding="utf-8") if self.update == "wrong" else "\n".join(shown)
         for documented in dict.fromkeys(SNAPSHOT_ID.findall(text)):
             if documented not in self.ids:
                 fits = next((found for found in real if _name(found) == _name(documented)), None)
@@ -212,14 +212,18 @@ class Story:
                     real.remove(fits)
 
     def _rewrite(self) -> None:
-        """Put what was printed in the place of what is shown, where they differ."""
+        """Put what was printed in the place of what is shown: where they differ, or wherever all is shown. Then the ids are the real ones too."""
         lines = self.document.read_text(encoding="utf-8").splitlines()
         for first_line in sorted(self._printed, reverse=True):
             command, printed, indent = self._printed[first_line]
             shown = [self._canonical(line) for line in command.shown]
-            if shown and difference(shown, [self._canonical(line) for line in printed]):
+            whole = self.update == "all" and "..." not in "\n".join(shown)
+            if shown and (whole or difference(shown, [self._canonical(line) for line in printed])):
                 lines[first_line : command.end_line] = [(" " * indent + line).rstrip() for line in abridged(printed)]
-        self.document.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "\n".join(lines) + "\n"
+        if self.update == "all":
+            text = SNAPSHOT_ID.sub(lambda match: self.ids.get(match[0], match[0]), text)
+        self.document.write_text(text, encoding="utf-8")
 
 
 def _name(snapshot_id: str) -> str:

@@ -81,3 +81,15 @@ def test_a_document_that_leaves_something_running(servers: Servers, tmp_path: Pa
     with pytest.raises(Failed, match="left running:\\nsleep 98765"):
         story("```console\n$ sleep 98765 > /dev/null 2>&1 &\n```\n", servers, tmp_path).play()
     assert subprocess.run(["pgrep", "-f", "^sleep 98765$"], check=False, stdout=subprocess.DEVNULL).returncode == 1
+
+
+def test_a_document_is_written_from_one_run(servers: Servers, tmp_path: Path) -> None:
+    shown = "```console\n$ echo snapshot_$(date +2027%m%d_%H%M%S)_first of 2027-01-03\nsnapshot_20260102_030405_first of 2026-01-03\n"
+    told = story(shown + "$ : snapshot_20260102_030405_first\n$ echo some of 2027-01-03\nsome ...\n```\n", servers, tmp_path)
+    told.update = "all"
+    told.play()
+    written = (tmp_path / "text.md").read_text().splitlines()
+    assert written[2].startswith("snapshot_2027")
+    assert written[2].endswith("_first of 2027-01-03")
+    assert written[3] == "$ : " + written[2].split()[0]
+    assert written[5] == "some ...", "what somebody has shortened stays as it is while it is true"

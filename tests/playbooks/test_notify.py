@@ -100,6 +100,14 @@ def test_lists_that_are_empty(webhooks: Any, tmp_path: Path) -> None:
     assert "WARNING" not in said
 
 
+def test_the_words_of_a_webhook_that_fails_are_not_shown(webhook: ScriptedServer, tmp_path: Path) -> None:
+    """It may repeat its own address in them, which is a secret."""
+    webhook.answers["POST", "/hook"] = Reply(500, {}, reason="no secret is known here")
+    said = tell(tmp_path, {"notify_event": "start"}, chromadb_notify_webhooks=[{"url": f"{webhook.url}/hook"}])
+    assert "1 of 1 webhooks did not take the message 'start': 127.0.0.1" in said
+    assert len(webhook.bodies("hook")) == 2
+
+
 def test_an_option_that_is_none_ends_no_run(webhook: ScriptedServer, tmp_path: Path) -> None:
     options = {"notify_timeout_seconds": "soon", "notify_window": 7, "notify_subject": None, "notify_war_room": None}
     tell(tmp_path, {"notify_event": "window", **options}, chromadb_notify_webhooks=[{"url": f"{webhook.url}/hook"}])

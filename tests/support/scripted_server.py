@@ -23,11 +23,12 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True)
 class Reply:
-    """`body` is sent as JSON unless it is bytes."""
+    """`body` is sent as JSON unless it is bytes; `reason` takes the place of the status's own words."""
 
     status: int = 200
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
 
 
 class Turns(list[Any]):
@@ -86,7 +87,7 @@ def _handler(script: ScriptedServer) -> type[BaseHTTPRequestHandler]:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             reply = script.reply(Request(self.command, self.path, json.loads(content) if content else None, dict(self.headers)))
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-            self.send_response(reply.status)
+            self.send_response(reply.status, reply.reason)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))

@@ -27,10 +27,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import IO, Any
 
+from ._bounded_json import shallow_json
 from ._errors import DiskError, OperationError
 from ._files import PRIVATE_FILE, disk_errors, fsync_directory
 from ._journal import append_line, cut_torn_line, last_break
-from ._nesting import shallow_json
 from ._operation_log import LOGS, OperationLog, logs_directory
 from ._same_server import by_one_name
 

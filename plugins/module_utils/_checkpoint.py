@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from ._bounded_json import shallow_json
 from ._errors import DiskError, UsageError
 from ._files import atomic_write, check_private_directory
-from ._nesting import shallow_json
 
 PREFIX = "checkpoint_"
 SOME_SHARD = r"(?:_shard_\d+_of_\d+)?"

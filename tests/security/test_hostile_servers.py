@@ -17,7 +17,7 @@ from tests.support.case import Case
 from tests.support.counting_proxy import CountingProxy, Fault, Seen
 from tests.support.equality import contents_differences
 from tests.support.raw import Record
-from tests.support.run_module import run_module
+from tests.support.run_module import Apart, run_module
 from tests.support.trap_data import CollectionData
 
 RECORDS = [Record("r%02d" % n, row, "text %d" % n, {"n": n}) for n, row in enumerate(trap_data.vectors(12))]
@@ -206,16 +206,31 @@ def test_an_answer_that_is_compressed_unasked(case: Case, target_proxy: Counting
 
 
 def test_an_answer_without_end(case: Case, target_proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit is a gigabyte; here it is lowered, so that the test need not send one."""
-    from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import http
+    """The limit of records is a gigabyte; here it is lowered, so that the test need not send one."""
+    from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import server
 
     trap_data.write(case.target, CollectionData("things", RECORDS))
-    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 5_000_000)
-    monkeypatch.setattr(http, "CHUNK_BYTES", 1 << 16)
-    target_proxy.faults.append(Fault("rewritten", listing, times=None, rewrite=constant(b"[" + b"0," * 10_000_000)))
+    monkeypatch.setattr(server, "MAX_RECORDS_BYTES", 5_000_000)
+    target_proxy.faults.append(Fault("rewritten", reading, times=None, rewrite=constant(b"[" + b"0," * 10_000_000)))
     result = case.through(None, target_proxy).snapshot(fails=True)
     assert result["failure_class"] == "integrity"
     assert "larger than" in result["msg"]
+
+
+# What small values take most memory of, below the largest answer and beyond it.
+LARGE = {"lists": b"[" + b"[]," * 8_000_000 + b"[]]", "objects": b"[" + b'{"a":1},' * 4_000_000 + b"1]", "beyond": b"[" + b"[]," * 24_000_000 + b"[]]"}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+@pytest.mark.parametrize("when", [listing, reading, counting], ids=lambda when: str(when.__name__))
+def test_a_large_answer_takes_little_more_memory_than_its_text(kind: str, when: Callable[[Seen], bool], case: Case, target_proxy: CountingProxy) -> None:
+    trap_data.write(case.target, CollectionData("things", RECORDS))
+    target_proxy.faults.append(Fault("rewritten", when, times=None, rewrite=constant(LARGE[kind])))
+    run = Apart("snapshot", {**case.through(None, target_proxy).target_endpoint, "directory": str(case.store), "retries": 0})
+    result = run.result(fails=True)
+    assert result["failure_class"] == "integrity"
+    assert ("larger than 67108864 bytes" if kind == "beyond" and when is not reading else "holds more than 4,000,000 values") in result["msg"]
+    assert run.peak_bytes < (120 << 20) + 4 * len(LARGE[kind])
 
 
 def test_headers_without_end(case: Case, target_proxy: CountingProxy) -> None:

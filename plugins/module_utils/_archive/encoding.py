@@ -13,9 +13,9 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .._bounded_json import MAX_NESTING, TOO_DEEP, is_shallow
 from .._errors import IntegrityError, InvalidDataError
 from .._libraries import np
-from .._nesting import MAX_NESTING, TOO_DEEP, is_shallow
 from .._records.record_batch import RecordBatch
 
 if TYPE_CHECKING:

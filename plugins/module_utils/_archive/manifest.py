@@ -17,11 +17,11 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Callable
 
+from .._bounded_json import MAX_NESTING, shallow_json
 from .._endpoint import Endpoint
 from .._errors import IntegrityError, UsageError
 from .._files import read_regular_file
 from .._libraries import fastjsonschema
-from .._nesting import MAX_NESTING, shallow_json
 from .._records.collection_spec import CollectionSpec, spec_from_dict
 from .._records.digest import canonical_json
 from .container import Entry

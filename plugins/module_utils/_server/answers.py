@@ -10,9 +10,9 @@ Vectors are nine tenths of such an answer. Read in one go they cost half the mem
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from .._bounded_json import bounded_json
 from .._libraries import np, orjson
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def decode_records(content: bytes) -> Any:
     """The decoded answer; `embeddings` is a float32 array of shape (n, dimension) where every row is so many numbers, and
     otherwise (rows without a vector, rows of different lengths, spaces between the numbers) the list that JSON gives.
 
-    Numbers beyond float32 become infinite. ValueError and RecursionError are those of `json`.
+    Numbers beyond float32 become infinite. ValueError and RecursionError are those of `json`; UnusableJsonError where there are too many values.
     """
     begin = content.find(_VECTORS)
     if begin >= 0:
@@ -40,12 +40,12 @@ def decode_records(content: bytes) -> Any:
         end = content.find(_END, begin)
         vectors = _vectors(content[begin + 2 : end]) if end >= 0 else None
         if vectors is not None:
-            answer = json.loads(content[:begin] + _TAKEN_OUT + content[end + len(_END) :])
+            answer = bounded_json(content[:begin] + _TAKEN_OUT + content[end + len(_END) :])
             # In this place it says that the key found was the answer's own, and the last one of its name.
-            if isinstance(answer, dict) and answer.get("embeddings") == json.loads(_TAKEN_OUT):
+            if isinstance(answer, dict) and answer.get("embeddings") == bounded_json(_TAKEN_OUT):
                 answer["embeddings"] = vectors
                 return answer
-    return json.loads(content)
+    return bounded_json(content)
 
 
 def _vectors(text: bytes) -> NDArray[np.float32] | None:

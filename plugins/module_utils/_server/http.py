@@ -18,14 +18,16 @@ from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any, Callable
 from urllib.parse import quote
 
+from .._bounded_json import UnusableJsonError, shallow_json
 from .._endpoint import Endpoint
 from .._errors import AuthError, IntegrityError, LockedError, OperationError, TimeoutExceededError, TlsError, UnreachableError, VersionError
 from .._libraries import create_urllib3_context, requests
-from .._nesting import TOO_DEEP, TooDeepError, shallow_json
 from .._printable import printable
 from .._secrets import Secrets
 
-MAX_RESPONSE_BYTES = 1 << 30
+# A page of records has 1,000 documents, as long as they are; everything else is short.
+MAX_RECORDS_BYTES = 1 << 30
+MAX_ANSWER_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 20
 CONNECT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
@@ -69,9 +71,16 @@ class HttpClient:
             self._idle.pop().close()
 
     def call(
-        self, method: str, path: str, body: Any = None, write: bool = False, decode: Callable[[bytes], Any] = shallow_json, attempts: int | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        write: bool = False,
+        decode: Callable[[bytes], Any] = shallow_json,
+        attempts: int | None = None,
+        largest: int | None = None,
     ) -> Any:
-        """Send one request below the endpoint's URL and return the decoded answer.
+        """Send one request below the endpoint's URL and return the decoded answer, of at most `largest` bytes (None: MAX_ANSWER_BYTES).
 
         `body` is encoded as JSON unless it is bytes already. `write` says that the request changes data: a server
         that keeps answering 429 to it is read-only. `decode` makes the answer of the body. `attempts` takes the place of the endpoint's
@@ -84,7 +93,7 @@ class HttpClient:
         while True:
             attempt += 1
             try:
-                return self._once(method, path, payload, write, decode)
+                return self._once(method, path, payload, write, decode, largest or MAX_ANSWER_BYTES)
             except (UnreachableError, _BusyError) as failure:
                 spent = time.monotonic() - begun
                 if attempt > retries and spent >= patience:
@@ -94,7 +103,7 @@ class HttpClient:
                 pause = min(FIRST_PAUSE_SECONDS * 2 ** min(attempt - 1, 10), LONGEST_PAUSE_SECONDS)
                 time.sleep(failure.wait if isinstance(failure, _BusyError) and failure.wait is not None else pause)
 
-    def _once(self, method: str, path: str, payload: bytes | None, write: bool, decode: Callable[[bytes], Any]) -> Any:
+    def _once(self, method: str, path: str, payload: bytes | None, write: bool, decode: Callable[[bytes], Any], largest: int) -> Any:
         url = self.endpoint.url + path
         try:
             session = self._idle.pop()
@@ -105,11 +114,11 @@ class HttpClient:
                 method, url, data=payload, timeout=(min(CONNECT_SECONDS, self.endpoint.timeout), self.endpoint.timeout), allow_redirects=False, stream=True
             )
             with response:
-                content = _read(response, url)
+                content = _read(response, url, largest)
         except requests.exceptions.SSLError as error:
             if any(name in str(error) for name in NO_TLS):
                 raise TlsError(f"{self.endpoint.url} does not speak TLS on that port. Begin url with http://, or give the port that does.") from None
-            reason = self._without_secrets(_reason(error))
+            reason = self.without_secrets(_reason(error))
             raise TlsError(f"{self.endpoint.url}: the TLS connection is not trusted: {reason}. Give ca_path, or correct the host name in url.") from None
         except requests.exceptions.ConnectTimeout:
             raise UnreachableError(
@@ -120,10 +129,13 @@ class HttpClient:
                 f"{self.endpoint.url} took longer than {self.endpoint.timeout:g} s to answer {method} {path}. Raise timeout "
                 "(chromadb_source_timeout or chromadb_target_timeout of an inventory)."
             ) from None
-        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError) as error:
+            if getattr(error, "request", None) is not None:
+                # It was sent: the header is one of the answer.
+                raise UnreachableError(f"{self.endpoint.url}: what it sends is no HTTP (a header contradicts itself).") from None
             raise AuthError("A header, token or password holds characters that HTTP does not allow.") from None
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
-            reason = self._without_secrets(_reason(error))
+            reason = self.without_secrets(_reason(error))
             raise UnreachableError(f"{self.endpoint.url} does not answer: {reason}. Check that the server runs and the address is right.") from None
         except (requests.exceptions.RequestException, ValueError) as error:
             # A header that cannot be read is a ValueError, and may be quoted in it.
@@ -132,9 +144,7 @@ class HttpClient:
             self._idle.append(session)
         return self._decoded(method, path, response, content, write, decode)
 
-    def _decoded(
-        self, method: str, path: str, response: requests.Response, content: bytes, write: bool, decode: Callable[[bytes], Any]
-    ) -> Any:
+    def _decoded(self, method: str, path: str, response: requests.Response, content: bytes, write: bool, decode: Callable[[bytes], Any]) -> Any:
         status = response.status_code
         if status >= 400:
             reason = self._server_words(content)
@@ -152,10 +162,8 @@ class HttpClient:
             return None
         try:
             return decode(content)
-        except TooDeepError:
-            raise IntegrityError(
-                f"{self.endpoint.url}: the answer to {method} {path} {TOO_DEEP}. Look at the server and at what is in front of it."
-            ) from None
+        except UnusableJsonError as error:
+            raise IntegrityError(f"{self.endpoint.url}: the answer to {method} {path} {error}. Look at the server and at what is in front of it.") from None
         except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{self.endpoint.url}: the answer to {method} {path} is no readable JSON ({type(error).__name__}).") from None
 
@@ -172,12 +180,12 @@ class HttpClient:
         except (ValueError, RecursionError):
             pass
         # Secrets go before anything is cut off: a part of one would not be known again.
-        text = self._without_secrets(text)
+        text = self.without_secrets(text)
         if len(content) > LOOKED_AT_BYTES:
             text = text[: -self._secrets.longest or None]
         return printable(" ".join(text.split()))[:SHOWN_CHARACTERS].rstrip(". ") or "no explanation"
 
-    def _without_secrets(self, text: str) -> str:
+    def without_secrets(self, text: str) -> str:
         """A server may repeat what it was sent; what it says goes into messages, and from there into logs."""
         return self._secrets.hidden_in(text)
 
@@ -232,7 +240,7 @@ def quoted(name: str) -> str:
     return quote(name, safe="")
 
 
-def _read(response: requests.Response, url: str) -> bytes:
+def _read(response: requests.Response, url: str, largest: int) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         # None was asked for, and a small answer could grow to any size.
         raise IntegrityError(f"{url}: the answer is compressed, although that was not asked for. Look at the proxy in front of the server.")
@@ -240,8 +248,8 @@ def _read(response: requests.Response, url: str) -> bytes:
     size = 0
     for chunk in response.iter_content(CHUNK_BYTES):
         size += len(chunk)
-        if size > MAX_RESPONSE_BYTES:
-            raise IntegrityError(f"{url}: the answer is larger than {MAX_RESPONSE_BYTES} bytes and was not read to its end.")
+        if size > largest:
+            raise IntegrityError(f"{url}: the answer is larger than {largest} bytes and was not read to its end.")
         chunks.append(chunk)
     return b"".join(chunks)
 

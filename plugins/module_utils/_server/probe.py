@@ -12,6 +12,7 @@ from typing import Any
 
 from .._endpoint import Endpoint
 from .._errors import IntegrityError, UsageError, VersionError
+from .._printable import printable
 from .api_v1 import ServerV1
 from .api_v2 import ServerV2
 from .capabilities import CHROMA_0_3, CHROMA_0_4, CHROMA_0_5, CHROMA_1_0, CHROMA_1_5, Capabilities
@@ -19,6 +20,7 @@ from .http import HttpClient, StatusError, quoted
 from .server import Server
 
 HEARTBEAT = "nanosecond heartbeat"
+LONGEST_VERSION = 64
 
 
 def connect(endpoint: Endpoint) -> Server:
@@ -53,13 +55,18 @@ def _beats(http: HttpClient, path: str) -> bool:
 
 def _connect_v2(http: HttpClient) -> Server:
     endpoint = http.endpoint
-    version = str(http.call("GET", "/api/v2/version"))
+    version = _version(http, "/api/v2/version")
     limits = _optional(http, "/api/v2/pre-flight-checks") or {}
     capabilities = _v2_capabilities(http, limits)
     _require(http, f"/api/v2/tenants/{quoted(endpoint.tenant)}", f"the tenant {endpoint.tenant!r}")
     path = f"/api/v2/tenants/{quoted(endpoint.tenant)}/databases/{quoted(endpoint.database)}"
     _require(http, path, f"the database {endpoint.database!r} in the tenant {endpoint.tenant!r}")
     return ServerV2(http, version, capabilities)
+
+
+def _version(http: HttpClient, path: str) -> str:
+    """As the server calls it, which goes into manifests and reports: short, and without a token that it was sent."""
+    return printable(http.without_secrets(str(http.call("GET", path))))[:LONGEST_VERSION]
 
 
 def _v2_capabilities(http: HttpClient, limits: dict[str, Any]) -> Capabilities:
@@ -78,7 +85,7 @@ def _v2_capabilities(http: HttpClient, limits: dict[str, Any]) -> Capabilities:
 
 def _connect_v1(http: HttpClient) -> Server:
     endpoint = http.endpoint
-    version = str(http.call("GET", "/api/v1/version"))
+    version = _version(http, "/api/v1/version")
     limits = _optional(http, "/api/v1/pre-flight-checks")
     if limits is None:
         if (endpoint.tenant, endpoint.database) != ("default_tenant", "default_database"):

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .._bounded_json import MAX_NESTING, TOO_DEEP, bounded_json, is_shallow
 from .._endpoint import Endpoint
 from .._errors import DriftError, IntegrityError, InvalidDataError, OperationError, TimeoutExceededError, UnreachableError
-from .._nesting import MAX_NESTING, TOO_DEEP, is_shallow
 from .answers import decode_records
 from .capabilities import Capabilities
-from .http import HttpClient, StatusError
+from .http import MAX_RECORDS_BYTES, HttpClient, StatusError
 from .stuck_batch import write_narrowed
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ class Server(ABC):
         """The path below which one collection is found by its id."""
 
     @abstractmethod
-    def _creation(
-        self, name: str, metadata: dict[str, Any] | None, configuration: dict[str, Any] | None, schema: dict[str, Any] | None
-    ) -> dict[str, Any]:
+    def _creation(self, name: str, metadata: dict[str, Any] | None, configuration: dict[str, Any] | None, schema: dict[str, Any] | None) -> dict[str, Any]:
         """The body of a create request."""
 
     def list_collections(self) -> list[StoredCollection]:
@@ -126,7 +124,7 @@ class Server(ABC):
         joint = "&" if scope else "?"
         offset = 0
         while True:
-            page = self.http.call("GET", f"{self._collections_path()}{scope}{joint}limit={COLLECTIONS_PAGE}&offset={offset}", decode=json.loads)
+            page = self.http.call("GET", f"{self._collections_path()}{scope}{joint}limit={COLLECTIONS_PAGE}&offset={offset}", decode=bounded_json)
             if not isinstance(page, list):
                 raise self._nonsense("a list of collections", page)
             known = len(found)
@@ -152,7 +150,7 @@ class Server(ABC):
         """Create a collection; one of that name must not exist."""
         body = self._creation(name, metadata, configuration, schema)
         try:
-            return self._stored(self.http.call("POST", self._collections_path() + self._scope(), body, write=True, decode=json.loads))
+            return self._stored(self.http.call("POST", self._collections_path() + self._scope(), body, write=True, decode=bounded_json))
         except StatusError as error:
             if error.status in (400, 422):
                 raise InvalidDataError(f"{self.endpoint.url} refuses the collection {name!r}: {error.reason}") from None
@@ -202,7 +200,7 @@ class Server(ABC):
             body["offset"] = offset or 0
         if where_document is not None:
             body["where_document"] = where_document
-        answer = self._ask(collection_id, "POST", "get", body, decode=decode_records)
+        answer = self._ask(collection_id, "POST", "get", body, decode=decode_records, largest=MAX_RECORDS_BYTES)
         if not isinstance(answer, dict) or not _consists_of(answer.get("ids"), {str}):
             raise self._nonsense("records", answer)
         for name, types in RECORD_TYPES.items():

@@ -18,8 +18,8 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive impo
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import load_manifest, parse_manifest, render_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, require_sound, verify_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._bounded_json import MAX_NESTING, MAX_VALUES
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, UsageError
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._nesting import MAX_NESTING
 
 from .conftest import get, make_records, problems_of, put
 
@@ -227,6 +227,13 @@ def test_what_a_collection_may_be_and_what_is_nested_too_deep(store, snapshot, r
         if levels == MAX_NESTING:
             assert load_manifest(store, snapshot[0]).specs()[0].metadata == value
     with pytest.raises(IntegrityError, match="nested more than"):
+        load_manifest(store, snapshot[0])
+
+
+def test_a_manifest_with_too_many_values_is_not_decoded(snapshot, store):
+    with open(store.manifest_path(snapshot[0]), "wb") as file:
+        file.write(b"[" + b"[]," * (MAX_VALUES // 2 + 1) + b"[]]")
+    with pytest.raises(IntegrityError, match="holds more than 4,000,000 values"):
         load_manifest(store, snapshot[0])
 
 

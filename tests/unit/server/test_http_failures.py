@@ -258,10 +258,17 @@ def test_whether_a_server_is_stopped(server: ScriptedServer, answers: dict[str, 
 
 
 def test_an_answer_that_would_take_all_memory_is_not_read_to_its_end(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1000)
     assert call(server, Reply(200, b'"' + b"x" * 998 + b'"')) == "x" * 998
     with pytest.raises(IntegrityError, match="larger than 1000 bytes and was not read to its end"):
         call(server, Reply(200, b'"' + b"x" * 999 + b'"'))
+
+
+def test_an_answer_whose_headers_contradict_each_other_is_no_fault_of_ours(server: ScriptedServer) -> None:
+    with pytest.raises(UnreachableError, match="what it sends is no HTTP"):
+        call(server, Reply(200, {}, {"Content-Length": "7"}))
+    with pytest.raises(AuthError, match="characters that HTTP does not allow"):
+        call(server, Reply(200, {}), headers={"x-other": "two\nlines"})
 
 
 def test_a_certificate_that_is_not_trusted_is_told_from_a_port_without_tls(server: ScriptedServer, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,3 +113,12 @@ def test_trouble_is_not_taken_for_an_older_release(server: ScriptedServer, path:
 def test_trouble_of_a_new_server_is_not_taken_for_an_older_release(server: ScriptedServer, path: str) -> None:
     with pytest.raises(StatusError, match="answered 500 to GET " + path):
         connect(script(server, {**NEW, path: Reply(500, {"error": "internal"})}))
+
+
+@pytest.mark.parametrize("answers", [NEW, OLD], ids=["v2", "v1"])
+def test_a_version_that_repeats_a_token_is_not_kept(server: ScriptedServer, answers: dict[str, Any]) -> None:
+    path = next(path for path in answers if path.endswith("/version"))
+    endpoint = replace(script(server, {**answers, path: "1.0.0 \x1b[2J of a-token-51c4 " + "x" * 1000}), token="a-token-51c4")
+    found = connect(endpoint)
+    found.close()
+    assert found.version == ("1.0.0 \\x1b[2J of ******** " + "x" * 1000)[:64]

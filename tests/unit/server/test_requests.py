@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._bounded_json import MAX_NESTING
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DriftError, IntegrityError, InvalidDataError, LockedError, PartialError
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._nesting import MAX_NESTING
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import server as server_module
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server import stuck_batch
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.api_v1 import ServerV1

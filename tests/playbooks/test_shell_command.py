@@ -161,6 +161,16 @@ def test_exit_codes_say_what_kind_of_failure_it_was(shell: Shell) -> None:
     assert "changed" in shell("audit-log", code=INTEGRITY)
 
 
+def test_a_rollback_from_a_store_that_is_missing_ends_as_a_list_of_it(shell: Shell) -> None:
+    before = shell.place.contents()
+    for words in (("latest", "--yes"), ("latest", "--dry-run"), ("snapshot_20200101_000000", "--yes"), ("--point-in-time", "2026-01-02T03:00:00Z", "--yes")):
+        said = shell("rollback", *words, code=DISK)
+        assert f"The snapshot directory {shell.store} does not exist" in said
+        assert "SNAPSHOT_DIR" in said
+    assert contents_differences(before, shell.place.contents()) == []
+    assert not shell.store.exists()
+
+
 def test_a_relative_store_is_where_the_user_is(shell: Shell, tmp_path: Path) -> None:
     relative = {"SNAPSHOT_DIR": "my snapshots"}
     shell("snapshot", "create", "--name", "here", env=relative, cwd=tmp_path)
@@ -302,6 +312,9 @@ def test_an_inventory_from_anywhere_through_a_link(shell: Shell, source: RawChro
     assert "docs" in said["east"]
     assert "docs" not in said["west"]
     assert "west" not in shell("health-check", "-i", str(inventory), "--limit", "east")
+
+    for words in (("snapshot", "list"), ("rollback", "latest", "--yes"), ("validate",)):
+        assert "no hosts" in shell(*words, "-i", str(inventory), "--limit", "nobody", code=USAGE)
 
     inventory.write_text(json.dumps({"all": {"hosts": {"somewhere": {}}}}))
     assert "no host" in shell("status", "-i", str(inventory), code=USAGE)

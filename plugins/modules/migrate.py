@@ -335,7 +335,7 @@ invalid_sample:
 invalid_reasons:
   description: How many records were not accepted for each kind of reason.
   type: dict
-  returned: success
+  returned: success, and when the module fails because of them
   sample: {}
 quarantine_file:
   description: The file that names the records that were left out. None when there are none, and in check mode.

@@ -68,7 +68,9 @@ options:
       - A snapshot that was taken of some collections does not know which others there were. Without this option, it leaves them alone.
     type: bool
   safety_snapshot:
-    description: Whether to take a snapshot of the database as it is, before anything is changed.
+    description:
+      - Whether to take a snapshot of the database as it is, before anything is changed.
+      - It is taken in any case where O(discard_new_writes) takes away what clients wrote.
     type: bool
     default: true
   discard_new_writes:
@@ -195,7 +197,10 @@ verified:
   returned: success
   sample: true
 safety_snapshot_id:
-  description: The snapshot that was taken of the database as it was before. None if nothing had to be changed, in check mode, and without O(safety_snapshot).
+  description:
+    - The snapshot that was taken of the database as it was before.
+    - None if nothing had to be changed, in check mode, and with O(safety_snapshot=false), unless new writes were discarded
+      (O(discard_new_writes)), which are always saved first.
   type: str
   returned: success
   sample: snapshot_20260102_040506

@@ -25,7 +25,7 @@ options:
       - What to look at.
       - V(health) asks the server only for what it is.
       - V(collections) lists the collections.
-      - V(traps) reads the ids, documents and metadata of all records, and takes time accordingly.
+      - V(traps) reads all records, their vectors included, and takes time accordingly.
     type: list
     elements: str
     choices:
@@ -190,7 +190,9 @@ traps:
       returned: success
       sample: 1
     severity:
-      description: V(error) if another server would refuse it, V(warning) if it would only keep it in another form.
+      description:
+        - V(error) if another server would refuse it or could not get it.
+        - V(warning) if it would be kept in another form, or if somebody should look at it first. RV(traps[].advice) says which.
       type: str
       returned: success
       sample: warning

@@ -89,7 +89,7 @@ options:
     type: int
     default: 1
   pin:
-    description: The ids of snapshots that are kept in any case.
+    description: The ids or names of snapshots that are kept in any case.
     type: list
     elements: str
     default: []
@@ -217,7 +217,7 @@ snapshot:
       returned: success
       sample: 0d6c2a7f3f4b2f0d8a3c1f5f7e9b8d6a4c2e0f1a3b5c7d9e8f6a4b2c0d1e3f5a
     status:
-      description: V(created), V(verified), V(restored) or V(failed).
+      description: V(verified), or V(created) if it was taken without O(verify).
       type: str
       returned: success
       sample: verified

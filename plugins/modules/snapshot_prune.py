@@ -36,7 +36,7 @@ options:
     description: How many snapshots are kept at most, however young they are. Without it, there is no limit.
     type: int
   pin:
-    description: The ids of snapshots that are kept in any case.
+    description: The ids or names of snapshots that are kept in any case.
     type: list
     elements: str
     default: []

@@ -114,11 +114,11 @@ options:
         type: float
         default: 0.95
       max_data_loss_percent:
-        description: Lost records, in percent of the source's.
+        description: Lost records, in percent of those that should be there, as RV(data_loss_percent) counts them.
         type: float
         default: 5
       max_lost_records:
-        description: Lost records.
+        description: How many of these records may be lost.
         type: int
         default: 100
       max_missing_embeddings_percent:
@@ -272,7 +272,9 @@ checks:
         summary: All 9,832 records are as they should be.
         unit: records
 data_loss_percent:
-  description: Lost records, in percent of the source's valid ones.
+  description:
+    - The records that the target does not hold, in percent of those that it should hold.
+    - It should hold the valid records of the source, and what O(expected_counts) names beyond what even the source holds. Those count as lost, too.
   type: float
   returned: success
   sample: 0.0

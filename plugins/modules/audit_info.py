@@ -63,7 +63,7 @@ entries:
       description: When it was written, in UTC.
       type: str
       returned: success
-      sample: "2026-01-02T03:04:05Z"
+      sample: "2026-01-02T03:04:05.678+00:00"
     action:
       description: What was done.
       type: str
@@ -132,10 +132,10 @@ entries:
       sample:
         - sergio_corpus
     error_message:
-      description: Why it failed.
+      description: Why it failed. None if it did not.
       type: str
       returned: success
-      sample: ""
+      sample: "http://192.0.2.20:8000 does not answer: [Errno 111] Connection refused. Check that the server runs and the address is right."
     prev_sha256:
       description: The checksum of the entry before.
       type: str
@@ -146,7 +146,7 @@ entries:
       type: dict
       returned: success
       sample:
-        safety_snapshot_id: snapshot_20260102_040506
+        safety_snapshot_id: snapshot_20260102_040506_before_rollback
     rollback_success:
       description: Whether the rollback reached its end, verified.
       type: bool

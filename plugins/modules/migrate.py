@@ -203,7 +203,7 @@ migration_id:
   description: Names this migration. It is the same for every run with the same servers and the same transformation.
   type: str
   returned: success
-  sample: 6f1d0c2b9a7e4f35
+  sample: migration_6f1d0c2b9a7e
 phases:
   description: What the time was spent on. Phases overlap, so their sum may be more than RV(seconds).
   type: list
@@ -331,7 +331,7 @@ invalid_sample:
       elements: str
       returned: success
       sample:
-        - language must be one of en, es, es_en
+        - "language: 'fr' is none of en, es, es_en"
 invalid_reasons:
   description: How many records were not accepted for each kind of reason.
   type: dict

@@ -203,7 +203,7 @@ safety_snapshot_id:
       (O(discard_new_writes)), which are always saved first.
   type: str
   returned: success
-  sample: snapshot_20260102_040506
+  sample: snapshot_20260102_040506_before_rollback
 phases:
   description: What the time was spent on.
   type: list

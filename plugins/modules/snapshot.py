@@ -170,7 +170,7 @@ snapshot:
       description: When it was taken, in UTC.
       type: str
       returned: success
-      sample: "2026-01-02T03:04:05Z"
+      sample: "2026-01-02T03:04:05+00:00"
     chromadb_url:
       description: The server that it was taken from.
       type: str
@@ -262,7 +262,7 @@ snapshot:
       description: Until when it is kept at least.
       type: str
       returned: success
-      sample: "2026-01-09T03:04:05Z"
+      sample: "2026-01-09T03:04:05+00:00"
 path:
   description: The archive. None when RV(snapshot) is.
   type: str

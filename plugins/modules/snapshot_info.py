@@ -78,7 +78,7 @@ snapshots:
       description: When it was taken, in UTC.
       type: str
       returned: success
-      sample: "2026-01-02T03:04:05Z"
+      sample: "2026-01-02T03:04:05+00:00"
     total_chunks:
       description: How many records it holds.
       type: int

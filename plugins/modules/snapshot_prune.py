@@ -78,7 +78,7 @@ kept:
       description: Why it is kept.
       type: str
       returned: success
-      sample: it is pinned
+      sample: pinned
 leftovers:
   description: Files of interrupted runs that were deleted as well, in check mode would be.
   type: list

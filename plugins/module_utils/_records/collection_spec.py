@@ -54,7 +54,7 @@ class CollectionSpec:
 
 
 def spec_from_dict(values: Mapping[str, Any]) -> CollectionSpec:
-    """The reverse of `CollectionSpec.as_dict`; unknown keys are an error of the caller."""
+    """The reverse of `CollectionSpec.as_dict`. Other keys are ignored: what a manifest may hold is checked against its schema."""
     return CollectionSpec(
         name=values["name"],
         metadata=values.get("metadata"),

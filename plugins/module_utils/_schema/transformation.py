@@ -45,7 +45,7 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class Invalid:
-    """A record that the schema does not accept, and why."""
+    """A record that the schema or the target does not accept, and why."""
 
     source_collection: str
     id: str

@@ -41,7 +41,7 @@ ROLLBACK, MIGRATE, MIGRATION_UNDONE = "rollback", "migrate", "migration_undone"
 MAX_MESSAGE = 2000
 MAX_ACTION = 64
 NO_FILE = "is no regular file but a link or something else"
-# What is read again of a line, and what it may be. The first three are in every line; lines of older releases may lack others.
+# What is read again of a line, and what it may be. The first three are in every line; lines that no module wrote may lack others.
 EVERYWHERE = ("timestamp", "action", "status")
 TEXTS = ("timestamp", "action", "status", "snapshot_id", "trigger", "rollback_type", "reason", "run_id", "prev_sha256")
 
@@ -293,7 +293,7 @@ def is_dry_run(entry: Mapping[str, Any]) -> bool:
 def rollback_scope(entry: Mapping[str, Any]) -> frozenset[str] | None:
     """The collections that a rollback was about, or None: all of the database, those that it takes away included."""
     details = entry.get("details") or {}
-    # Lines of older releases do not say it.
+    # Every module that brings back says it; a line that something else wrote may not.
     names = details["collections"] if "collections" in details else entry.get("collections_affected") if entry.get("rollback_type") == "partial" else None
     return None if names is None else frozenset(names)
 

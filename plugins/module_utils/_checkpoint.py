@@ -145,12 +145,7 @@ def _shard_part(shard: str | None) -> str:
 def _clear(directory: str, mine: Checkpoint) -> None:
     """Remove the unfinished files of runs that were killed. A run without shards holds the lock of all shards, and theirs are dead as well."""
     owner = mine.owner if mine.shard else mine.owner + SOME_SHARD
-    dead = re.compile(
-        rf"\.{PREFIX}\d{{8}}_\d{{6}}_{owner}(_\d+)?\.json\.partial|\..+\.{owner}\.partial"
-        # so called by release 1.0
-        rf"|quarantine_{mine.migration_id}{_shard_part(mine.shard)}\.jsonl\.\d+\.partial",
-        re.ASCII,
-    )
+    dead = re.compile(rf"\.{PREFIX}\d{{8}}_\d{{6}}_{owner}(_\d+)?\.json\.partial|\..+\.{owner}\.partial", re.ASCII)
     for name in os.listdir(directory):
         if dead.fullmatch(name):
             _forget(os.path.join(directory, name))

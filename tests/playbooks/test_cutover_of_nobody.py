@@ -116,7 +116,7 @@ def test_it_goes_on_where_something_else_moves_them_and_says_so(runbook: Runbook
     assert (runbook.state() or {})["status"] == "rolled_back"
 
 
-def test_one_that_an_earlier_release_has_let_pass_is_not_finished(runbook: Runbook) -> None:
+def test_one_that_moved_nobody_is_not_finished_by_one_that_would_move_clients(runbook: Runbook) -> None:
     """What clients wrote to the source since then is not in the target, and their files would be switched over that."""
     runbook.decided()
     path = runbook.directory / "state/the_target/runbook_the_target.json"

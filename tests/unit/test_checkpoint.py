@@ -88,14 +88,6 @@ def test_what_killed_runs_left_is_cleared(tmp_path: Path) -> None:
     assert mine.exists(), "only what the collection makes"
 
 
-def test_what_an_earlier_release_left_is_cleared(tmp_path: Path) -> None:
-    migration_id = begin(tmp_path).checkpoint.migration_id
-    (tmp_path / f"quarantine_{migration_id}.jsonl.4711.partial").touch()
-    (tmp_path / "quarantine_migration_0123456789ab.jsonl.4711.partial").touch()
-    begin(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["quarantine_migration_0123456789ab.jsonl.4711.partial"]
-
-
 def test_what_others_have_under_way_stays(tmp_path: Path) -> None:
     """The lock of a run is on its target and shard; a run without shards has it on all of them."""
     killed_in_its_first_save(tmp_path, target="other")

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a snapshot holds, read without any code of the product, as docs/snapshot_format.md says: an archive that agrees with its own manifest
-may still lack what the server held. Nothing is checked here; what cannot be read raises whatever comes."""
+"""What a snapshot holds, read without any code of the product, as docs/docsite/rst/snapshot_format.rst says: an archive that agrees with its own
+manifest may still lack what the server held. Nothing is checked here; what cannot be read raises whatever comes."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ def every_read(seen: Seen) -> bool:
     return not seen.is_write
 
 
-def with_another_letter(body: bytes) -> bytes:
-    """The last letter or digit in the second half of the body is another one; it stays the JSON that it was."""
+def with_another_digit(body: bytes) -> bytes:
+    """The last digit in the second half of the body is another one; where there is none, nothing is changed. It stays JSON of the same shape."""
     for place in range(len(body) - 1, len(body) // 2, -1):
         if body[place : place + 1].isdigit():
             return body[:place] + (b"7" if body[place : place + 1] != b"7" else b"3") + body[place + 1 :]
@@ -77,7 +77,7 @@ def with_another_letter(body: bytes) -> bytes:
 
 def every_write_of_numbers(seen: Seen) -> bool:
     """A write in which something can be changed."""
-    return seen.is_write and with_another_letter(seen.body) != seen.body
+    return seen.is_write and with_another_digit(seen.body) != seen.body
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Fault:
                  reset      TCP reset after `after_bytes` of the answer's body
                  truncated  an orderly end after `after_bytes` of a body that was announced longer
                  corrupted  the answer's body has a byte that no JSON can have
-                 corrupted-request  the server gets one digit or letter of the request's body as another one
+                 corrupted-request  the server gets one digit of the request's body as another one
                  rewritten  the answer's body is what `rewrite` makes of it, with the headers of `headers`
                  status     answers `status` itself, `retry_after` seconds in the header where given; the body is what `rewrite`
                             makes of the request's headers, where given
@@ -251,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
                 text = b'{"error":"fault"}' if fault.rewrite is None else fault.rewrite(str(self.headers).encode())
                 return self._answer(fault.status, [("Content-Type", "application/json"), *extra.items(), *fault.headers], text)
             elif fault.kind == "corrupted-request":
-                body = with_another_letter(body)
+                body = with_another_digit(body)
         status, headers, answer = self._forward(body)
         for fault in faults:
             if fault.kind == "eaten":

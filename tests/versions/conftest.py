@@ -54,7 +54,7 @@ def chosen_pairs(config: pytest.Config) -> list[Pair]:
         return [Pair(*pair.split(":")) for pair in named]
     pairs = [Pair(source, target) for source in SOURCES for target in TARGETS]
     if BUDGET:
-        # A slice: one pair from the oldest releases, and two others. Installing takes seconds, but 0.3.29 is compiled for minutes.
+        # A slice: one pair from the oldest releases, and another one. Installing takes seconds, but 0.3.29 is compiled for minutes.
         if not (cache_directory() / "servers" / "0.3.29" / ".complete").exists():
             pairs = [pair for pair in pairs if pair.source != "0.3.29"]
         draw = random.Random(SEED)

@@ -11,6 +11,8 @@ from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 
+from ._endpoint import DEFAULT_DATABASE, DEFAULT_TENANT
+
 ArgumentSpec = dict[str, dict[str, Any]]
 
 
@@ -28,8 +30,8 @@ def endpoints() -> ArgumentSpec:
 def _connection() -> ArgumentSpec:
     """What a server needs to be talked to, beside its address."""
     return {
-        "tenant": {"type": "str", "default": "default_tenant"},
-        "database": {"type": "str", "default": "default_database"},
+        "tenant": {"type": "str", "default": DEFAULT_TENANT},
+        "database": {"type": "str", "default": DEFAULT_DATABASE},
         "token": {"type": "str", "no_log": True},
         "token_header": {"type": "str", "choices": ["authorization", "x-chroma-token"], "default": "authorization", "no_log": False},
         "username": {"type": "str"},

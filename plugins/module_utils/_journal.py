@@ -62,8 +62,8 @@ class Journal:
         self.close()
 
 
-def append_line(descriptor: int, entry: dict[str, Any]) -> bytes:
-    """Write one line at the end of a file, durably, and return it; a write that fails half-way is taken back."""
+def append_line(descriptor: int, entry: dict[str, Any]) -> None:
+    """Write one line at the end of a file, durably; a write that fails half-way is taken back."""
     line = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
     end = os.lseek(descriptor, 0, os.SEEK_END)
     try:
@@ -72,7 +72,6 @@ def append_line(descriptor: int, entry: dict[str, Any]) -> bytes:
         os.ftruncate(descriptor, end)
         raise
     os.fsync(descriptor)
-    return line
 
 
 def cut_torn_line(descriptor: int) -> bool:

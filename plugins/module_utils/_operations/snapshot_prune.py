@@ -18,9 +18,7 @@ from .._lock import store_lock
 from .outcome import Context, Outcome
 
 
-def snapshot_prune(
-    *, directory: str, retention_days: int | None, keep_min: int | None, keep_max: int | None, pin: Sequence[str] | None, context: Context
-) -> Outcome:
+def snapshot_prune(*, directory: str, retention_days: int | None, keep_min: int, keep_max: int | None, pin: Sequence[str] | None, context: Context) -> Outcome:
     """Apply retention under the store's lock; each run that deletes something is in the audit log.
 
     DiskError when the directory is missing or cannot be written, LockedError when an operation uses it, UsageError for numbers that contradict each other.
@@ -33,7 +31,7 @@ def snapshot_prune(
         result = prune(
             store,
             retention_days=retention_days,
-            keep_min=1 if keep_min is None else keep_min,
+            keep_min=keep_min,
             keep_max=keep_max,
             pins=pin or (),
             check_mode=context.check_mode,

@@ -38,7 +38,7 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
-from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._plain_tables import plain_lines, printable
+from ansible_collections.infrafabric.chromadb.plugins.plugin_utils._plain_tables import plain_lines, question_marked
 
 DEBUG = ("debug", "ansible.builtin.debug", "ansible.legacy.debug")
 OUTPUTS = ("module_stderr", "stderr")
@@ -100,7 +100,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def _report(self, host: str, found: Failure) -> None:
         where = "" if host in ("", "localhost") else f"{host}: "
-        self._display.display(f"{where}{printable(found.message)}", color=constants.COLOR_ERROR, stderr=True)
+        self._display.display(f"{where}{question_marked(found.message)}", color=constants.COLOR_ERROR, stderr=True)
         path = self.get_option("failures_file")
         if path:
             with open(path, "a", encoding="utf-8") as file:

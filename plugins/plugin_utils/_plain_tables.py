@@ -21,10 +21,11 @@ def plain_lines(value: Any) -> list[str]:
         return _table(value)
     if isinstance(value, list):
         return [line for item in value for line in plain_lines(item)]
-    return printable(_text(value)).splitlines() or [""]
+    return question_marked(_text(value)).splitlines() or [""]
 
 
-def printable(text: str) -> str:
+def question_marked(text: str) -> str:
+    """The text with a question mark in place of each character that is not printable, but for line breaks: nothing moves the cursor of a terminal."""
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
@@ -36,7 +37,7 @@ def _keys_and_values(value: Mapping[str, Any]) -> list[str]:
         if is_nested and item:
             lines += ["", *plain_lines(item)]
         else:
-            first, *rest = printable(_text(item)).splitlines() or [""]
+            first, *rest = question_marked(_text(item)).splitlines() or [""]
             lines.append(f"{str(key).ljust(width)}{GAP}{first}".rstrip())
             lines += [f"{' ' * width}{GAP}{line}" for line in rest]
     return lines
@@ -44,7 +45,7 @@ def _keys_and_values(value: Mapping[str, Any]) -> list[str]:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
-    cells = [[printable(_text(row.get(name))).replace("\n", " ") for name in names] for row in rows]
+    cells = [[question_marked(_text(row.get(name))).replace("\n", " ") for name in names] for row in rows]
     widths = [max(len(text) for text in column) for column in zip(names, *cells)]
     is_number = [all(_is_number(row.get(name)) for row in rows) for name in names]
     return [

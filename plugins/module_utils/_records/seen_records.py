@@ -20,6 +20,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from urllib.parse import quote
 
 from .._checkpoint import short_digest
 from .._errors import DiskError
@@ -91,14 +92,16 @@ class SeenRecords:
                 return None
         except OSError:
             return None
-        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
+        try:
+            database = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
+        except sqlite3.Error:
+            return None  # notes that cannot be read excuse nothing
         try:
             found = database.execute("SELECT number, complete FROM passes").fetchone()
             if found is not None and found[1]:
                 return cls(database, found[0], path)
         except sqlite3.Error:
-            # Notes that cannot be read excuse nothing.
-            pass
+            pass  # the same
         database.close()
         return None
 

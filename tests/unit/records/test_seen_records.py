@@ -80,6 +80,26 @@ def test_notes_that_cannot_be_read_excuse_nothing(tmp_path: Path) -> None:
     broken.close()
 
 
+@pytest.mark.parametrize("name", ["st#1", "st%41b", "st?mode=rwc", "st 1"])
+def test_a_directory_is_called_what_it_likes(name: str, tmp_path: Path) -> None:
+    """Notes are read by an address, in which some characters mean something else, and nothing is made beside them."""
+    directory = tmp_path / name
+    directory.mkdir()
+    noted(directory / "seen", "a")
+    notes = last(directory / "seen")
+    assert notes.seen("things", ["a"]) == {"a"}
+    notes.close()
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_notes_that_cannot_be_opened_excuse_nothing(unwritable_directory: Path) -> None:
+    path = unwritable_directory / "seen"
+    os.chmod(unwritable_directory, 0o700)
+    noted(path, "a")
+    os.chmod(path, 0)
+    assert SeenRecords.of_last_pass(str(path)) is None
+
+
 def test_notes_that_a_crash_left_unreadable_are_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "seen"
     path.write_bytes(b"torn" * 2000)

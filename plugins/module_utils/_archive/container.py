@@ -193,10 +193,7 @@ class ContainerReader:
     def span(self, offset: int, length: int) -> bytes:
         pieces = []
         while length > 0:
-            try:
-                piece = os.pread(self._open, length, offset)
-            except OSError as error:
-                raise IntegrityError(f"The archive {self.path} cannot be read: {error.strerror}.") from None
+            piece = self._piece(length, offset)
             if not piece:
                 raise IntegrityError(f"The archive {self.path} ends too early.")
             pieces.append(piece)
@@ -205,15 +202,22 @@ class ContainerReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def has_sha256(self, expected: str) -> bool:
-        """Whether the whole file has this SHA-256."""
+        """Whether the whole file has this SHA-256. IntegrityError when it cannot be read."""
         total = hashlib.sha256()
         offset = 0
         while True:
-            piece = os.pread(self._open, READ_AT_ONCE, offset)
+            piece = self._piece(READ_AT_ONCE, offset)
             if not piece:
                 return total.hexdigest() == expected
             total.update(piece)
             offset += len(piece)
+
+    def _piece(self, length: int, offset: int) -> bytes:
+        """At most so many bytes, none at the end. IntegrityError when the disk does not give them."""
+        try:
+            return os.pread(self._open, length, offset)
+        except OSError as error:
+            raise IntegrityError(f"The archive {self.path} cannot be read: {error.strerror}.") from None
 
     def frame_is_right(self, end: int) -> bool:
         """Whether the file begins with the one gzip header, and after the last entry, at `end`, only closes tar and gzip."""

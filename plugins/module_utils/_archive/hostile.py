@@ -58,7 +58,10 @@ def _plain(file: BinaryIO) -> Iterator[bytes]:
     decompressor = zlib.decompressobj(31)
     compressed = plain = 0
     while not decompressor.eof:
-        data = file.read(READ_AT_ONCE)
+        try:
+            data = file.read(READ_AT_ONCE)
+        except OSError:
+            raise _DamagedError from None
         if not data:
             raise _DamagedError
         compressed += len(data)

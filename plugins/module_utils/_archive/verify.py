@@ -94,25 +94,33 @@ def archive_problems(archives: Sequence[tuple[str, Manifest]], level: str, key: 
     try:
         if level == "full":
             layers = [snapshot.layers[0] for snapshot in opened]
-            damaged = [layer for layer in layers if not layer.container.has_sha256(layer.manifest.plain_sha256)]
+            damage = {layer: _damage(layer) for layer in layers}
             # Records are put together first: it reads most entries, and what it read is not read again below.
-            of_records = record_problems(Snapshot(layers)) if complete and not problems and not damaged else []
+            of_records = record_problems(Snapshot(layers)) if complete and not problems and not any(damage.values()) else []
             of_content: list[Problem] = []
             for layer in layers:
-                of_content += _with_hostility(content_problems(layer, layer in damaged), layer.container.path)
-            problems += of_content or of_records
+                of_content += _with_hostility([*damage[layer], *content_problems(layer)], layer.container.path)
+            # A disk that gives nothing says so of each entry in the same words.
+            problems += list(dict.fromkeys(of_content)) or of_records
     finally:
         for snapshot in opened:
             snapshot.close()
     return problems
 
 
-def content_problems(layer: Layer, is_damaged: bool) -> list[Problem]:
-    """What is wrong with the bytes of one archive; entries that were read before are not read again."""
+def _damage(layer: Layer) -> list[Problem]:
+    """Whether the whole file is, to the bit, what was written; its content is looked at apart."""
+    try:
+        is_right = layer.container.has_sha256(layer.manifest.plain_sha256)
+    except IntegrityError as error:
+        return [Problem(error.message)]
+    return [] if is_right else [Problem(wrong_sha256(layer.container.path))]
+
+
+def content_problems(layer: Layer) -> list[Problem]:
+    """What is wrong with the entries of one archive; those that were read before are not read again."""
     manifest, container = layer.manifest, layer.container
     problems = []
-    if is_damaged:
-        problems.append(Problem(wrong_sha256(container.path)))
     expected = {FORMAT_ENTRY: format_content()}
     for spec in manifest.specs():
         expected[f"{manifest.collection(spec.name)['directory']}/collection.json"] = spec_content(spec)

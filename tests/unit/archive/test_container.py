@@ -20,6 +20,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.cont
     Entry,
     tar_header,
 )
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.hostile import hostile_problems
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, UnsafeArchiveError
 
 CONTENT = b"the content of an entry\n" * 30
@@ -127,6 +128,16 @@ def test_the_frame_around_the_entries(framed):
         data[:end],
     ):
         assert not frame_is_right(path, wrong, end)
+
+
+def test_a_disk_that_does_not_give_the_file_is_damage():
+    """Whichever way it is read. The first bytes of a process's memory belong to nothing, and the kernel answers as a broken disk does."""
+    reader = ContainerReader("/proc/self/mem", 0)
+    for read_it in (lambda: reader.has_sha256("0" * 64), lambda: reader.span(0, 1)):
+        with pytest.raises(IntegrityError, match=r"/proc/self/mem cannot be read: Input/output error\."):
+            read_it()
+    reader.close()
+    assert hostile_problems("/proc/self/mem") == []
 
 
 def test_an_entry_that_could_never_be_read_back_is_not_written(tmp_path):

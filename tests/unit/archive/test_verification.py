@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -17,9 +18,11 @@ import pytest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import writer
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import load_manifest, parse_manifest, render_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import find_orphans, require_sound, verify_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import Problem, find_orphans, require_sound, verify_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._bounded_json import MAX_NESTING, MAX_VALUES
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, UsageError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.snapshot_info import snapshot_info
 
 from .conftest import get, make_records, problems_of, put
 
@@ -73,6 +76,24 @@ def test_appended_bytes_are_noticed(store, snapshot, more):
     snapshot_id, ((path, data), _manifest) = snapshot
     put(path, data + more)
     assert problems_of(store, snapshot_id, "manifest")
+
+
+def test_a_disk_that_does_not_give_the_archive_is_one_problem(store, write, monkeypatch):
+    """It is said once, not of each entry, and no step of a verification ends in anything else."""
+    manifest = write({"c": [make_records(3500)]})
+
+    def damaged(_descriptor, _length, _offset):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", damaged)
+    path = store.archive_path(manifest.snapshot_id)
+    (unread, frame) = verify_snapshot(store, manifest.snapshot_id)
+    assert unread == Problem(f"The archive {path} cannot be read: Input/output error.", "integrity")
+    assert "does not begin and end" in frame.message
+    result = snapshot_info(
+        directory=store.directory, snapshot_id=manifest.snapshot_id, verify="full", expected_manifest_sha256=None, context=Context()
+    ).returns
+    assert result["snapshots"][0]["problems"][0] == unread.message
 
 
 def test_all_problems_are_named_not_only_the_first(store, write):

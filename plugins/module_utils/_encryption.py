@@ -64,14 +64,23 @@ def read_key(path: str) -> EncryptionKey:
 
 
 class Encryptor:
-    """What is written to `pipe` arrives encrypted in a file. `finish` or `abort` ends it."""
+    """What is written to `pipe` arrives encrypted in a file. `finish` or `abort` ends it. DiskError when the program cannot be started."""
 
     def __init__(self, key: EncryptionKey, output: int) -> None:
         self._key = key
-        self._home = _home(key)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 it lives as long as the program
+        with disk_errors(tempfile.gettempdir(), "write a temporary file to"):
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 it lives as long as the program
+            try:
+                self._home = _home(key)
+            except OSError:
+                self._errors.close()
+                raise
         command = [AGE, "--encrypt", "--identity", key.path] if key.tool == AGE else [*_gpg(key, self._home), "--symmetric"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=self._errors, env=_environment(), close_fds=True)
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=self._errors, env=_environment(), close_fds=True)
+        except OSError as error:
+            self._clear()
+            raise DiskError(f"{key.tool} could not be started: {error.strerror}. Look whether the package {PACKAGES[key.tool]} is still installed.") from None
         self._stdin = cast(IO[bytes], self._process.stdin)  # a pipe was asked for
         self.pipe = self._stdin.fileno()
 

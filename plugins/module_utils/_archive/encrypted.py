@@ -30,7 +30,13 @@ class EncryptedContainerWriter(ContainerWriter):
 
     def _opened(self) -> int:
         self._file = super()._opened()
-        self._encryptor = Encryptor(self._key, self._file)
+        try:
+            self._encryptor = Encryptor(self._key, self._file)
+        except BaseException:
+            # Nobody has this writer yet who could close it.
+            os.close(self._file)
+            os.unlink(self.path)
+            raise
         return self._encryptor.pipe
 
     def _write(self, data: bytes) -> None:

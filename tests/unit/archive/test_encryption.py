@@ -250,6 +250,16 @@ def test_a_program_that_fails_at_the_very_end_leaves_no_snapshot(store, write, a
     assert os.listdir(store.snapshots) == os.listdir(store.manifests) == []
 
 
+def test_a_program_that_cannot_be_started_leaves_nothing(store, write, locked, monkeypatch):
+    """It was there when the key was read, and is gone now."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(DiskError, match=f"{locked.key.tool} could not be started: No such file or directory"):
+        write({"c": [make_records(3)]}, store=locked)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert os.listdir(store.snapshots) == os.listdir(store.manifests) == os.listdir(tempfile.gettempdir()) == []
+
+
 def test_a_container_that_is_given_up_twice_is_given_up_once(tmp_path, locked):
     container = new_container(str(tmp_path / "archive"), locked.key)
     container.close()

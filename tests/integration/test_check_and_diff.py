@@ -112,6 +112,31 @@ def test_snapshot_absent(different: Case) -> None:
     assert different.snapshot(name="one", state="absent")["changed"] is False
 
 
+def test_a_snapshot_that_another_one_is_based_on_does_not_go(different: Case) -> None:
+    base = different.snapshot(name="one")["snapshot"]["snapshot_id"]
+    above = different.snapshot(name="two", base="latest")["snapshot"]["snapshot_id"]
+    messages = []
+    for check in (True, False):
+        result = different.snapshot(check=check, name="one", state="absent", fails=True)
+        assert result["failure_class"] == "usage"
+        messages.append(result["msg"])
+    assert messages == [f"The snapshot {base} is the base of {above}. Delete what is based on it first."] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"base": "snapshot_20200101_000000"}, "There is no snapshot snapshot_20200101_000000 in "),
+        ({"prune": True, "keep_min": 0}, "keep_min must be at least 1, not 0: the last good snapshot is never deleted."),
+    ],
+)
+def test_a_snapshot_that_cannot_be_taken_so(options: dict[str, Any], words: str, different: Case) -> None:
+    for check in (True, False):
+        result = different.snapshot(check=check, fails=True, **options)
+        assert (result["failure_class"], words in result["msg"]) == ("usage", True), result["msg"]
+    assert list(different.store.rglob("*.tar.gz*")) == []
+
+
 def test_snapshot_prune(different: Case) -> None:
     for name in ("one", "two", "three"):
         different.snapshot(name=name)

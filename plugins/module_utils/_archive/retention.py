@@ -58,8 +58,7 @@ def prune(
     or a migration that was not taken back goes back to, anything from the future; and nothing where the audit log is not to be believed.
     UsageError when the numbers contradict each other.
     """
-    if keep_min < 1:
-        raise UsageError(f"keep_min must be at least 1, not {keep_min}: the last good snapshot is never deleted.")
+    require_keep_min(keep_min)
     if keep_max is not None and keep_max < keep_min:
         raise UsageError(f"keep_max ({keep_max}) must not be less than keep_min ({keep_min}).")
     if retention_days is not None and retention_days < 0:
@@ -88,6 +87,11 @@ def prune(
                 with disk_errors(path, "remove"):
                     os.unlink(path)
     return result
+
+
+def require_keep_min(keep_min: int) -> None:
+    if keep_min < 1:
+        raise UsageError(f"keep_min must be at least 1, not {keep_min}: the last good snapshot is never deleted.")
 
 
 class _Plan:
@@ -210,14 +214,19 @@ def _expired(snapshot: FoundSnapshot, now: datetime, retention_days: int | None)
 
 
 def delete_snapshot(store: SnapshotStore, snapshot_id: str) -> None:
-    """Delete one snapshot. UsageError when there is none, or when another one is based on it. The caller holds the store's lock."""
+    """Delete one snapshot. UsageError as below. The caller holds the store's lock."""
+    require_deletable(store, snapshot_id)
+    _delete_files(store, snapshot_id)
+
+
+def require_deletable(store: SnapshotStore, snapshot_id: str) -> None:
+    """UsageError when there is no such snapshot, or when another one is based on it."""
     found = find_snapshots(store)
     if all(snapshot.snapshot_id != snapshot_id for snapshot in found):
         raise UsageError(f"There is no snapshot {snapshot_id} in {store.directory}.")
     above = [snapshot.snapshot_id for snapshot in found if snapshot.manifest is not None and snapshot.manifest.base_id == snapshot_id]
     if above:
         raise UsageError(f"The snapshot {snapshot_id} is the base of {', '.join(above)}. Delete what is based on it first.")
-    _delete_files(store, snapshot_id)
 
 
 def _delete_files(store: SnapshotStore, snapshot_id: str) -> None:

@@ -17,7 +17,7 @@ from .._archive.catalogue import LATEST, VERIFIED, FoundSnapshot, choose_snapsho
 from .._archive.dead_runs import clean_up, clean_up_if_idle
 from .._archive.manifest import FILES, RECORDS, Consistency, Manifest, ServerIdentity, identity_of, load_manifest
 from .._archive.reader import Snapshot, open_snapshot
-from .._archive.retention import delete_snapshot, prune
+from .._archive.retention import delete_snapshot, prune, require_deletable, require_keep_min
 from .._archive.store import SAFETY_NAME, SnapshotStore, new_snapshot_id, open_store
 from .._archive.verify import require_sound
 from .._archive.writer import ArchiveWriter
@@ -94,6 +94,9 @@ def snapshot(
     wanted_directory = require_files_options(data_directory, collections, base) if method == FILES else None
     if method != FILES and data_directory is not None:
         raise UsageError("data_directory belongs to method: files; with method: records the server is asked for everything.")
+    if prune:
+        # What is to be done with the others afterwards is judged before this one is taken.
+        require_keep_min(keep_min)
     retention = _Retention(prune, keep_min, pin or ())
     store = open_store(directory, for_writing=True, create=not context.check_mode, key=optional_key(encryption_key_file))
     identity = identity_of(endpoint)
@@ -128,9 +131,9 @@ def snapshot(
         total = sum(collection.count() for collection in chosen)
         require_free_space(store.directory, int(SPACE_FACTOR * sum(_estimate(collection) for collection in chosen)))
         context.progress.expect(total)
+        below = _base(store, base, identity)
         if context.check_mode:
             return Outcome(True, context.progress.seconds, {"snapshot": None, "path": None, "records": total}, [_diff(name or "snapshot", total, len(chosen))])
-        below = _base(store, base, identity)
         manifest = write_snapshot(server, store, identity, chosen, name, retention_days, require_consistent, verify, context, below, collections is not None)
         return _made(manifest, store, retention, context)
 
@@ -308,7 +311,9 @@ def _remove(endpoint: Endpoint, directory: str, name: str | None, context: Conte
     # Of a manifest that cannot be read no more is known than its id, and that is enough to remove it.
     records = 0 if found.manifest is None else found.manifest.total_chunks
     path = store.archive_path(found.snapshot_id)
-    if not context.check_mode:
+    if context.check_mode:
+        require_deletable(store, found.snapshot_id)
+    else:
         with store_lock(directory, "snapshot"):
             clean_up(store)
             with audited(directory, "delete_snapshot", snapshot_id=found.snapshot_id):

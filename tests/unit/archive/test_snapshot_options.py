@@ -69,6 +69,7 @@ def identity(endpoint):
         ({"state": "absent"}, "state: absent needs the name of a snapshot"),
         ({"batch_size": 0}, "batch_size must be more than 0, not 0"),
         ({"retention_days": -1}, "retention_days must not be negative, but is -1"),
+        ({"keep_min": 0}, "keep_min must be at least 1, not 0"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused_before_anything_is_asked(store, take, options, words):
@@ -118,7 +119,7 @@ def test_a_base_that_the_difference_cannot_be_stored_to_is_refused(store, take, 
 
 def test_what_is_old_goes_when_one_is_taken_unless_nothing_is_to_be_pruned(store, take, empty_server, write):
     old = write({"c": [make_records(2)]}, server=identity(empty_server), now=datetime.now(timezone.utc) - timedelta(days=30))
-    take(prune=False)
+    take(prune=False, keep_min=0)  # which says nothing where nothing is pruned
     assert os.path.exists(store.manifest_path(old.snapshot_id))
     take()
     assert not os.path.exists(store.manifest_path(old.snapshot_id))

@@ -88,6 +88,14 @@ def atomic_write(path: str, data: bytes, mode: int = PRIVATE_FILE) -> None:
         fsync_directory(directory)
 
 
+def absolute_path(option: str, path: str) -> str:
+    """The path that an option gives, with ~ expanded; UsageError for a relative one."""
+    expanded = os.path.expanduser(path)
+    if not os.path.isabs(expanded):
+        raise UsageError(f"{option} must be an absolute path, not {path!r}: where else it begins depends on how the module is run.")
+    return expanded
+
+
 def read_regular_file(path: str, limit: int) -> bytes:
     """The content of a regular file (no link) of at most `limit` bytes; OSError otherwise."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -48,6 +48,7 @@ options:
   quarantine_file:
     description:
       - A file for the records that were left out, one line of JSON for each with its reasons. It is written as well when O(min_valid_ratio) is not kept.
+        An absolute path.
       - Shards that run on one host need a file each.
       - Without it, a file in O(state_directory).
     type: path
@@ -87,7 +88,7 @@ options:
     type: int
   state_directory:
     description:
-      - A directory for what is needed to continue, on the host that runs the module.
+      - A directory for what is needed to continue, on the host that runs the module. An absolute path.
       - It must belong to the user that runs the module, or to root, and nobody else may write there. In check mode it may be missing.
     type: path
     default: /var/lib/chromadb/state

@@ -158,14 +158,15 @@ options:
         type: float
         default: 10
   report_directory:
-    description: A directory on the host that runs the module for the report, as JSON, Markdown, HTML and JUnit XML. Without it, no report is written.
+    description:
+      - A directory on the host that runs the module for the report, as JSON, Markdown, HTML and JUnit XML. An absolute path. Without it, no report is written.
     type: path
   state_directory:
     description:
       - The O(state_directory) of M(infrafabric.chromadb.migrate), where each of its passes notes what it saw. With it, a source may be validated
         while it is in use, since what was written to it, or deleted from it, after the last pass is counted and not judged.
       - What the last pass saw is judged as ever. A pass that did not end, and one with a C(shard), leaves no notes that count.
-      - Without it, every difference is judged.
+      - An absolute path. Without it, every difference is judged.
     type: path
 seealso:
   - module: infrafabric.chromadb.migrate

@@ -299,6 +299,23 @@ def test_a_report_directory_that_is_a_file(filled: Case, tmp_path: Path) -> None
     assert f"{path} is not a directory" in result["msg"]
 
 
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [("migrate", "state_directory"), ("migrate", "quarantine_file"), ("validate", "state_directory"), ("validate", "report_directory")],
+)
+def test_a_relative_path(module: str, option: str, check: bool, filled: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it begins is where Ansible happens to start the module."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir(mode=0o700)
+    before = tree(tmp_path)
+    run = filled.migrate if module == "migrate" else filled.validate
+    result = run(check=check, fails=True, **{option: "here/file" if option == "quarantine_file" else "here"})
+    assert result["failure_class"] == "usage"
+    assert result["msg"].startswith(f"{option} must be an absolute path, not 'here")
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize("options", [{}, {"check": True}, {"state": "absent"}])
 def test_a_name_whose_snapshot_cannot_be_read_is_not_taken_for_free(options: dict[str, Any], filled: Case) -> None:
     snapshot_id = filled.snapshot(name="kept")["snapshot"]["snapshot_id"]

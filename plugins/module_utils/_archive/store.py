@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 
 from .._encryption import EncryptionKey
 from .._errors import DiskError, UsageError
-from .._files import check_private_directory, disk_error, make_private_directory
+from .._files import absolute_path, check_private_directory, disk_error, make_private_directory
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 SNAPSHOT_ID = re.compile(r"snapshot_\d{8}_\d{6}(?:_[A-Za-z0-9_-]{1,64})?", re.ASCII)
@@ -74,10 +74,7 @@ def open_store(directory: str | SnapshotStore, *, for_writing: bool = False, cre
     """
     if isinstance(directory, SnapshotStore):
         return directory
-    expanded = os.path.expanduser(directory)
-    if not os.path.isabs(expanded):
-        raise UsageError(f"directory must be an absolute path, not {directory!r}: where else it begins depends on how the module is run.")
-    path = os.path.realpath(expanded)
+    path = os.path.realpath(absolute_path("directory", directory))
     try:
         names = os.listdir(path)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from typing import Any
 from .._checkpoint import COMPLETE, ERROR, IMPORT, VALIDATE, VALIDATION_FAILED, VERIFY, CheckpointFile, begin_checkpoint
 from .._endpoint import Endpoint
 from .._errors import DiskError, DriftError, InvalidDataError, OperationError, TimeoutExceededError, UsageError
-from .._files import wait_for_free_space
+from .._files import absolute_path, wait_for_free_space
 from .._journal import Journal
 from .._lock import server_lock
 from .._records.compare import ComparedBatch
@@ -71,12 +71,12 @@ def migrate(
         raise UsageError(f"source and target are the same database ({source.identity}, {target.identity}).")
     settings = Settings(
         on_invalid=on_invalid,
-        quarantine_file=quarantine_file,
+        quarantine_file=None if quarantine_file is None else absolute_path("quarantine_file", quarantine_file),
         min_valid_ratio=ratio(min_valid_ratio),
         prune=prune,
         shard=parsed_shard(shard),
         batch_size=positive("batch_size", batch_size) or BATCH_SIZE,
-        state_directory=state_directory,
+        state_directory=absolute_path("state_directory", state_directory),
         until=None if deadline is None else time.monotonic() + positive("deadline", deadline),
     )
     throttle = Throttle(positive("max_records_per_second", max_records_per_second))
@@ -98,10 +98,10 @@ def migrate(
                 stack.enter_context(server_lock(f"{target.identity} shard {label}", "migrate"))
             require_two_databases(source_server, target_server, alone=label is None)
         rules = plan.transformation.rules_identity
-        checkpoint = begin_checkpoint(state_directory, source.identity, target.identity, rules, label, write=not context.check_mode)
+        checkpoint = begin_checkpoint(settings.state_directory, source.identity, target.identity, rules, label, write=not context.check_mode)
         seen = None
         if not context.check_mode and label is None:
-            seen = SeenRecords.begin(seen_records_path(state_directory, source.identity, target.identity, plan.transformation.identity))
+            seen = SeenRecords.begin(seen_records_path(settings.state_directory, source.identity, target.identity, plan.transformation.identity))
             stack.callback(seen.close)
         run = _Migration(plan, target_server, settings, checkpoint, context, seen)
         run.warnings += doubts(source_server, target_server) if context.check_mode else []

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .._endpoint import Endpoint
+from .._files import absolute_path
 from .._records.live import LiveCollection
 from .._records.seen_records import SeenRecords, seen_records_path
 from .._schema.plan import MigrationPlan
@@ -82,6 +83,10 @@ def validate(
     counts = parse_expected_counts(expected_counts)
     chosen = parse_sample(sample)
     wanted = parse_queries(queries, parse_embedder(embedder))
+    if report_directory is not None:
+        report_directory = absolute_path("report_directory", report_directory)
+    if state_directory is not None:
+        state_directory = absolute_path("state_directory", state_directory)
     directory = None if context.check_mode else report_directory
     if directory is not None:
         check_report_directory(directory)

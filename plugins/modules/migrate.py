@@ -48,7 +48,7 @@ options:
   quarantine_file:
     description:
       - A file for the records that were left out, one line of JSON for each with its reasons. It is written as well when O(min_valid_ratio) is not kept.
-        An absolute path.
+        An absolute path. Its directory must exist; where it is missing in check mode, a warning says so.
       - Shards that run on one host need a file each.
       - Without it, a file in O(state_directory).
     type: path

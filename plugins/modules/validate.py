@@ -160,6 +160,7 @@ options:
   report_directory:
     description:
       - A directory on the host that runs the module for the report, as JSON, Markdown, HTML and JUnit XML. An absolute path. Without it, no report is written.
+      - It must exist. Where others could replace the reports, a warning says so. In check mode it may be missing, and a warning says that.
     type: path
   state_directory:
     description:

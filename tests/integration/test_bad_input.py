@@ -291,10 +291,11 @@ def test_bad_option_of_server_info(options: dict[str, Any], named: str, filled: 
     assert "x-other" not in result["msg"]
 
 
-def test_a_report_directory_that_is_a_file(filled: Case, tmp_path: Path) -> None:
+@pytest.mark.parametrize("check", [False, True])
+def test_a_report_directory_that_is_a_file(check: bool, filled: Case, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
-    result = filled.validate(report_directory=str(path), fails=True)
+    result = filled.validate(check=check, report_directory=str(path), fails=True)
     assert result["failure_class"] == "disk"
     assert f"{path} is not a directory" in result["msg"]
 

@@ -173,3 +173,28 @@ def test_validate_writes_no_report_in_check_mode(different: Case, tmp_path: Path
     (tmp_path / "reports").mkdir()
     different.validate(check=True, report_directory=str(tmp_path / "reports"))
     assert list((tmp_path / "reports").iterdir()) == []
+
+
+def test_directories_that_are_not_there_yet_are_named(different: Case, tmp_path: Path) -> None:
+    """A run would fail, unless something creates them first: roles do, and in check mode they did not."""
+    reports, quarantine = tmp_path / "nowhere", tmp_path / "elsewhere" / "quarantine.jsonl"
+    judged = different.validate(check=True, report_directory=str(reports))
+    assert f"The report directory {reports} does not exist. A run fails unless something creates it first" in str(judged["warnings"])
+    planned = different.migrate(check=True, on_invalid="skip", quarantine_file=str(quarantine))
+    assert f"The directory of the quarantine file {quarantine} does not exist. A run fails unless something creates it first" in str(planned["warnings"])
+    assert not reports.exists()
+    assert not quarantine.parent.exists()
+    assert "warnings" not in different.migrate(check=True, quarantine_file=str(quarantine)), "with on_invalid: fail there is no such file"
+
+
+@pytest.mark.parametrize(("place", "words"), [("reports", "is a directory"), ("file/q.jsonl", "Not a directory"), ("reports/q.jsonl", None)])
+def test_a_quarantine_file_that_could_not_be_made(place: str, words: str | None, different: Case, tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "file").touch()
+    path = str(tmp_path / place)
+    result = different.migrate(check=True, fails=words is not None, on_invalid="skip", quarantine_file=path)
+    if words is not None:
+        assert result["failure_class"] == "disk"
+        assert path in result["msg"]
+        assert words in result["msg"]
+    assert list((tmp_path / "reports").iterdir()) == []

@@ -142,6 +142,17 @@ def test_a_report_directory_that_is_not_there(case: Case, tmp_path: Path) -> Non
     assert "nowhere" in result["msg"]
 
 
+def test_a_report_directory_that_others_can_change(case: Case, tmp_path: Path) -> None:
+    for place in (case.source, case.target):
+        fill(place, 3)
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    directory.chmod(0o777)
+    result = case.validate(report_directory=str(directory))
+    assert f"The report directory {directory} can be changed by others (mode 0777)" in str(result["warnings"])
+    assert json.loads(Path(result["report"]["json"]).read_text())["decision"] == result["decision"], "it is written all the same"
+
+
 def test_a_merged_target_with_prefixed_ids(case: Case) -> None:
     fill(case.source, same_ids=True)
     case.migrate(routes=ROUTES, on_collision="prefix")

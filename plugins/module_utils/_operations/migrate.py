@@ -31,7 +31,7 @@ from .migration_settings import Settings, parsed_shard, positive, ratio
 from .narrowing import Narrowed, narrow
 from .outcome import Context, Outcome
 from .planning import make_plan, require_readable
-from .quarantine import Quarantine, as_dict, require_valid
+from .quarantine import Quarantine, as_dict, look_at_place, require_valid
 from .target_collection import TargetCollection
 from .two_databases import doubts, require_two_databases
 
@@ -163,6 +163,8 @@ class _Migration:
 
     def run(self, changes: Mapping[str, Any] | None) -> Outcome:
         self.progress.declare(*PHASES)
+        if self.context.check_mode and self.settings.quarantine_file is not None and self.settings.on_invalid != "fail":
+            self.warnings += look_at_place(self.settings.quarantine_file)
         self.quarantine.require_place()
         if changes is not None:
             self._narrow(changes)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -37,8 +38,7 @@ class Quarantine(InvalidTally):
         """DiskError where the file could not be made, found out before anything is written anywhere."""
         if self._path is None:
             return
-        if os.path.isdir(self._path):
-            raise DiskError(f"The quarantine file {self._path} is a directory. Name a file in quarantine_file.", path=self._path)
+        _require_no_directory(self._path)
         self._open(self._path)
         self.close()
 
@@ -87,6 +87,24 @@ class Quarantine(InvalidTally):
         except OSError as error:
             raise _cannot_write(path, error) from None
         return self._file
+
+
+def look_at_place(path: str) -> list[str]:
+    """The same for check mode, in which nothing is made: a directory that is missing is a warning, since what creates it did not do so now."""
+    _require_no_directory(path)
+    directory = os.path.dirname(path)
+    if not os.path.lexists(directory):
+        return [f"The directory of the quarantine file {path} does not exist. A run fails unless something creates it first, as the role migrate does."]
+    if not os.path.isdir(directory):
+        raise _cannot_write(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise _cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return []
+
+
+def _require_no_directory(path: str) -> None:
+    if os.path.isdir(path):
+        raise DiskError(f"The quarantine file {path} is a directory. Name a file in quarantine_file.", path=path)
 
 
 def require_valid(invalid: Quarantine, read: int, state: str, on_invalid: str, min_valid_ratio: float, elsewhere: int) -> None:

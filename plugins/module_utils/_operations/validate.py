@@ -83,13 +83,12 @@ def validate(
     counts = parse_expected_counts(expected_counts)
     chosen = parse_sample(sample)
     wanted = parse_queries(queries, parse_embedder(embedder))
+    warnings = []
     if report_directory is not None:
         report_directory = absolute_path("report_directory", report_directory)
+        warnings = check_report_directory(report_directory, context.check_mode)
     if state_directory is not None:
         state_directory = absolute_path("state_directory", state_directory)
-    directory = None if context.check_mode else report_directory
-    if directory is not None:
-        check_report_directory(directory)
     with ExitStack() as stack:
         source_server, target_server = connect(source), connect(target)
         stack.callback(source_server.close)
@@ -106,7 +105,9 @@ def validate(
             stack.callback(seen.close)
         run = _Validation(plan, source_server, target_server, stored, limits, counts, chosen, context, seen)
         stack.callback(run.close)
-        return run.run(wanted, directory)
+        outcome = run.run(wanted, None if context.check_mode else report_directory)
+        outcome.warnings.extend(warnings)
+        return outcome
 
 
 class _Validation:

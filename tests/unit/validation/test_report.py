@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from html.parser import HTMLParser
@@ -26,7 +27,7 @@ from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.r
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_junit import render_junit
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.report_markdown import render_markdown
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation.troubleshooting import troubleshooting_text
-from tests.support.rights import directory_without_the_rights_of_root, without_the_rights_of_root
+from tests.support.rights import NOBODY, directory_without_the_rights_of_root, without_the_rights_of_root
 
 SCHEMA = Path(__file__).resolve().parents[3] / "docs/report.schema.json"
 SAMPLE = {"size": 20, "seed": 1, "compared": 20, "of": 1000, "differing": 0, "confidence_percent": 95, "may_differ_percent": 15.0}
@@ -207,6 +208,55 @@ def test_a_directory_that_is_not_there_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match="file"):
         check_report_directory(str(tmp_path / "file"))
+
+
+def test_in_check_mode_a_directory_may_be_missing_and_nothing_else(tmp_path):
+    (warning,) = check_report_directory(str(tmp_path / "nowhere"), check_mode=True)
+    assert f"The report directory {tmp_path / 'nowhere'} does not exist" in warning
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match="is not a directory"):
+        check_report_directory(str(tmp_path / "file"), check_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        (0o700, None),
+        (0o755, None),
+        (0o1777, None),  # as /tmp: nobody can replace files of others there
+        (0o1770, None),
+        (0o777, "can be changed by others (mode 0777). Take that right away with chmod go-w"),
+        (0o2775, "can be changed by others (mode 2775)"),
+    ],
+)
+def test_a_directory_that_others_can_change_is_a_warning(tmp_path, mode, words):
+    directory = tmp_path / "reports"
+    directory.mkdir()
+    directory.chmod(mode)
+    warnings = check_report_directory(str(directory))
+    assert len(warnings) == (words is not None)
+    assert all(f"The report directory {directory} {words}" in warning and "replace or remove the reports" in warning for warning in warnings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_a_directory_of_somebody_else_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
+    for directory in (theirs, mine):
+        directory.mkdir()
+    os.chown(theirs, NOBODY, -1)
+    # Also where the sticky bit is set: it keeps everybody from the files of others, except whom the directory belongs to.
+    theirs.chmod(0o1777)
+    (warning,) = check_report_directory(str(theirs))
+    assert f"{theirs} belongs to another user (uid {NOBODY}, this is 0). Change the owner with chown" in warning
+    link = tmp_path / "link"
+    link.symlink_to(mine)
+    assert check_report_directory(str(link)) == [], "where an own link leads is what counts"
+    os.chown(link, NOBODY, -1, follow_symlinks=False)
+    assert "is a link of another user (uid 65534). Name the directory itself" in check_report_directory(str(link))[0]
+    # Of whoever became root by sudo: as Ansible's user does, in whose home directory reports may go.
+    monkeypatch.setenv("SUDO_UID", str(NOBODY))
+    assert check_report_directory(str(theirs)) == check_report_directory(str(link)) == []
 
 
 def test_text_is_made_visible():

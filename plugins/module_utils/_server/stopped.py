@@ -17,7 +17,8 @@ PATIENCE_SECONDS = 10.0
 
 
 def require_stopped(endpoint: Endpoint) -> None:
-    """LockedError when something answers there as a server does, wants to be let in first, or takes the connection and keeps silent.
+    """LockedError when something answers there as a server does, wants to be let in first, has too much to do (429), or takes the connection
+    and keeps silent.
 
     A proxy that says that its server is away counts as silence of the server; so does whatever else is no Chroma.
     """
@@ -25,12 +26,13 @@ def require_stopped(endpoint: Endpoint) -> None:
     try:
         for path in ("/api/v2/heartbeat", "/api/v1/heartbeat"):
             try:
-                http.call("GET", path)
+                # As if it were a write: otherwise a server that has too much to do counts as one that is away.
+                http.call("GET", path, write=True)
             except UnreachableError:
                 return
             except StatusError:
                 continue
-            except (AuthError, TimeoutExceededError):
+            except (AuthError, LockedError, TimeoutExceededError):
                 pass
             except OperationError:
                 continue

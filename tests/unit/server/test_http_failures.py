@@ -244,6 +244,8 @@ def test_a_connection_that_breaks_is_no_answer(sent: bytes) -> None:
         ({"v2": {"nanosecond heartbeat": 1}}, False),
         ({"v1": {"nanosecond heartbeat": 1}}, False),
         ({"v2": Reply(401, {})}, False),
+        ({"v2": Reply(503, {"error": "no backend"})}, True),
+        ({"v2": Reply(429, {"error": "too many requests"})}, False),
     ],
 )
 def test_whether_a_server_is_stopped(server: ScriptedServer, answers: dict[str, Any], stopped: bool) -> None:

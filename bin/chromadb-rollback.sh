@@ -298,7 +298,8 @@ read_arguments() {
   done
   [ -z "$inventory" ] || [ -e "$inventory" ] || [[ $inventory == *,* ]] || usage_error "There is no inventory $inventory."
   # Here, before it is shown to anybody. What it is is not repeated.
-  if [ -z "$inventory" ] && [[ ${CHROMADB_URL:-} == *[@?#[:space:]]* ]]; then
+  local address='^[Hh][Tt][Tt][Pp][Ss]?://(\[[0-9A-Fa-f:.]+\]|[^]/:@?#[:space:][]+)(:[0-9]{1,5})?(/[^@?#[:space:]]*)?$'
+  if [ -z "$inventory" ] && [ -n "${CHROMADB_URL:-}" ] && ! [[ $CHROMADB_URL =~ $address ]]; then
     usage_error "CHROMADB_URL must be an address like http://localhost:8000, without user, password or anything else. A token belongs into CHROMADB_TOKEN."
   fi
 }

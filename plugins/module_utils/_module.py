@@ -158,15 +158,18 @@ def _read_schema(value: Any) -> Mapping[str, Any] | None:
 
 
 def _secrets_in_url(url: str) -> set[str]:
-    """What must not be repeated of a URL that is refused: the whole, and what may be a user, a password or a key in it."""
+    """What must not be repeated of a URL that is refused: the whole, and what may be a user, a password or a key in it.
+
+    A whole that its refusal says in any case, such as the scheme or the address of the example, is no secret; hiding it would garble that sentence.
+    """
     try:
         normalized_url(url)
-    except UsageError:
-        pass
+    except UsageError as error:
+        whole = set() if url.strip().lower() in error.message.lower() else {url}
     else:
         return set()
     user, _at, rest = url.partition("://")[2].rpartition("@")
     # A token is sometimes put in the place of the user.
     parts = {user, *user.split(":"), user.partition(":")[2], *(part.partition("=")[2] or part for part in re.split(r"[?&;#\s]", rest)[1:])}
     # Hiding a letter or two would spoil all other texts.
-    return {url, *(text for part in parts for text in (part, unquote(part)) if len(text) >= SHORTEST_SECRET)}
+    return {*whole, *(text for part in parts for text in (part, unquote(part)) if len(text) >= SHORTEST_SECRET)}

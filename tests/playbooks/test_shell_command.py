@@ -218,6 +218,19 @@ def test_a_command_that_makes_no_sense_does_nothing(words: tuple[str, ...]) -> N
     assert COLOUR not in done.stderr
 
 
+@pytest.mark.parametrize("url", ["localhost:8000", "http://", "http:localhost", "ftp://localhost", "http://localhost:port", "http://[::1", "http://:8000"])
+def test_an_address_that_is_none_is_wrong_usage(url: str) -> None:
+    env = {**os.environ, "CHROMADB_URL": url}
+    done = subprocess.run([str(SCRIPT), "health-check"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert "CHROMADB_URL must be an address like http://localhost:8000" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["HTTP://LocalHost:%d/", "http://[::ffff:127.0.0.1]:%d", "http://127.0.0.1:%d/behind/a-proxy"])
+def test_an_address_in_another_form_is_asked(form: str, shell: Shell) -> None:
+    assert "does not answer" in shell("health-check", env={"CHROMADB_URL": form % free_port()}, code=UNREACHABLE)
+
+
 @pytest.mark.parametrize("command", ["", "snapshot", "rollback", "cleanup", "audit-log", "status", "health-check", "validate"])
 def test_help(command: str) -> None:
     done = subprocess.run([str(SCRIPT), "help", *command.split()], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True)

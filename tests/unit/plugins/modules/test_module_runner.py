@@ -107,6 +107,25 @@ def test_route_has_all_its_options(run: Run) -> None:
     assert operation.options["routes"] == [{"from": "*", "where": None, "to": "t", "id_prefix": None}]
 
 
+@pytest.mark.parametrize("url", ["localhost:8000", " localhost:8000", "localhost", "http://", "HTTP://", "https:", "http", "host"])
+def test_the_refusal_of_an_address_can_be_read(url: str, run: Run) -> None:
+    """Ansible hides what is refused, and would hide it in the sentence about it as well."""
+    for spec, options in ((ONE, {"url": url}), (TWO, {"source": {"url": url}, "target": {"url": URL}})):
+        result = run(Operation(), spec, **options)
+        assert result["failure_class"] == "usage"
+        assert result["msg"].endswith("The URL must start with http:// or https:// and name a host, like http://localhost:8000.")
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://admin:{CANARY}", f"{CANARY}:8000", f"admin:{CANARY}@host", f"http://host:8000/?key={CANARY}", f"http://host:8000 {CANARY}", CANARY]
+)
+def test_what_may_be_a_password_in_it_is_not_repeated(url: str, run: Run) -> None:
+    for spec, options in ((ONE, {"url": url}), (TWO, {"source": {"url": url}, "target": {"url": URL}})):
+        result = run(Operation(), spec, **options)
+        assert result["failure_class"] == "usage"
+        assert CANARY not in str(result)
+
+
 def test_outcome_is_returned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     warned: list[str] = []
     monkeypatch.setattr(_module.ChromaModule, "warn", lambda module, warning: warned.append(warning))

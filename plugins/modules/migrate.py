@@ -334,10 +334,11 @@ invalid_sample:
       sample:
         - "language: 'fr' is none of en, es, es_en"
 invalid_reasons:
-  description: How many records were not accepted for each kind of reason.
+  description: How many records were not accepted for each kind of reason, which is the name of a field, C(embedding) or another part, and a word.
   type: dict
   returned: success, and when the module fails because of them
-  sample: {}
+  sample:
+    language not_in_enum: 2
 quarantine_file:
   description: The file that names the records that were left out. None when there are none, and in check mode.
   type: str

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._checkpoint import CheckpointFile, begin_checkpoint
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import DiskError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.quarantine import Quarantine
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.reasons import Reason
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import Invalid
 from tests.support.forked import forked
 
@@ -29,7 +30,7 @@ def killed_in_its_first_save(directory: Path, target: str = "target", shard: str
 
     def run() -> None:
         checkpoint = begin(directory, target=target, shard=shard)
-        Quarantine(str(directory / "quarantine.jsonl"), checkpoint.checkpoint.owner).add([Invalid("things", "id-0", ["wrong"])])
+        Quarantine(str(directory / "quarantine.jsonl"), checkpoint.checkpoint.owner).add([Invalid("things", "id-0", (Reason("field", "pattern", "wrong"),))])
         with mock.patch.object(os, "replace", side_effect=lambda *_paths: signal.raise_signal(signal.SIGKILL)):
             checkpoint.save("import")
 

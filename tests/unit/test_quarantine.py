@@ -14,15 +14,18 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.quarantine import Quarantine
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.reasons import Reason
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import Invalid
 from tests.support.forked import failure_with_files_of, forked
+
+WRONG = Reason("field", "pattern", "is wrong")
 
 
 def left_out(path: Path, records: int) -> None:
     quarantine = Quarantine(str(path), "owner")
     try:
         for number in range(records):
-            quarantine.add([Invalid("things", f"id-{number}", ["wrong"])])
+            quarantine.add([Invalid("things", f"id-{number}", (WRONG,))])
         quarantine.finish()
     finally:
         quarantine.close()
@@ -49,7 +52,7 @@ def test_what_a_killed_run_left_is_taken_by_the_next(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "getpid", lambda: 7)
 
     def killed() -> None:
-        Quarantine(str(tmp_path / "quarantine"), "owner").add([Invalid("things", "id-0", ["wrong"])])
+        Quarantine(str(tmp_path / "quarantine"), "owner").add([Invalid("things", "id-0", (WRONG,))])
         signal.raise_signal(signal.SIGKILL)
 
     forked(killed)
@@ -63,7 +66,7 @@ def test_what_a_killed_run_left_is_taken_by_the_next(tmp_path: Path, monkeypatch
 def test_runs_into_two_targets_do_not_take_each_others(tmp_path: Path) -> None:
     one, two = (Quarantine(str(tmp_path / "quarantine"), owner) for owner in ("one", "two"))
     for quarantine in (one, two):
-        quarantine.add([Invalid("things", "id-0", ["wrong"])])
+        quarantine.add([Invalid("things", "id-0", (WRONG,))])
     for quarantine in (one, two):
         assert quarantine.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["quarantine"]

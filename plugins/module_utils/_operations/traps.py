@@ -113,6 +113,6 @@ def _batch_traps(batch: RecordBatch) -> Iterator[tuple[int, str, str, str]]:
         yield int(place), "not_finite_embedding", ERROR, f"Chroma 1.x takes finite numbers only. {CORRECT}"
     for row, record_id in enumerate(batch.ids):
         for fault in problems(record_id, batch.documents[row], batch.metadatas[row], CHROMA_1_5, batch.uris[row]):
-            yield row, getattr(fault, "kind", str(fault).split(":", 1)[0]), ERROR, f"{fault}. {CORRECT}"
+            yield row, fault.kind, ERROR, f"{fault}. {CORRECT}"
         if canonical_metadata(batch.metadatas[row], CHROMA_1_5) is not batch.metadatas[row]:
             yield row, "canonical_metadata", WARNING, "Chroma 1.x keeps these values in another form (-0.0 as 0.0, {} as null); they are compared in that form."

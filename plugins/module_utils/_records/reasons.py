@@ -16,7 +16,7 @@ class Reason(str):
     """The sentence "FIELD: words", which also knows its field and its kind.
 
     code  stable; from a schema: missing, wrong_type, not_finite, not_in_enum, below_minimum, above_maximum, pattern;
-          from a server: see `held_values`
+          from a server: see `held_values`; of a vector: missing, not_finite, extreme_length
     kind  "FIELD code": equal for all records that suffer from the same thing
     """
 

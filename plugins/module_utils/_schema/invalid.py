@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._records.reasons import Reason
 from .transformation import Invalid
 
 SAMPLE = 20
@@ -28,5 +27,4 @@ class InvalidTally:
         self.sample.extend(invalid[: max(0, SAMPLE - len(self.sample))])
         for fault in invalid:
             for reason in fault.reasons:
-                kind = reason.kind if isinstance(reason, Reason) else str(reason)
-                self.reasons[kind] = self.reasons.get(kind, 0) + 1
+                self.reasons[reason.kind] = self.reasons.get(reason.kind, 0) + 1

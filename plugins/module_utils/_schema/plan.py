@@ -22,6 +22,7 @@ from .._records.collection_spec import CollectionSpec
 from .._records.held_values import canonical_metadata, problems
 from .._records.id_sets import IdSets
 from .._records.live import LiveCollection
+from .._records.reasons import Reason
 from .._records.record_batch import Metadata, RecordBatch
 from .._server.capabilities import Capabilities
 from .invalid import InvalidTally
@@ -161,14 +162,14 @@ class MigrationPlan:
                 parts = self.transform(source, batch, faults)
             yield parts
 
-    def transform(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, str] | None = None) -> list[TransformedBatch]:
+    def transform(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, Reason] | None = None) -> list[TransformedBatch]:
         """One batch, split by target collection; records that the schema or the target refuses are named, not carried.
 
         `vector_faults` says what is wrong with vectors, by row, where that is known already.
         """
         return self._parts(source, batch, self._vector_faults(source, batch) if vector_faults is None else vector_faults, self.shard)
 
-    def _parts(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, str], shard: Shard | None) -> list[TransformedBatch]:
+    def _parts(self, source: LiveCollection, batch: RecordBatch, vector_faults: Mapping[int, Reason], shard: Shard | None) -> list[TransformedBatch]:
         rows: dict[str, list[int]] = {}
         places: list[str] = []
         metadatas: list[Metadata | None] = []
@@ -204,20 +205,20 @@ class MigrationPlan:
             invalid_ids=[place for _fault, place in invalid],
         )
 
-    def _vector_faults(self, source: LiveCollection, batch: RecordBatch) -> dict[int, str]:
-        faults: dict[int, str] = {}
+    def _vector_faults(self, source: LiveCollection, batch: RecordBatch) -> dict[int, Reason]:
+        faults: dict[int, Reason] = {}
         present = np.ones(len(batch), dtype=bool) if batch.embedded is None else batch.embedded
         if not self.capabilities.missing_vectors:
             for row in np.flatnonzero(~present).tolist():
-                faults[row] = "embedding: missing, and the target takes no record without one"
+                faults[row] = Reason("embedding", "missing", "missing, and the target takes no record without one")
         finite = np.isfinite(batch.embeddings).all(axis=1)
         for row in np.flatnonzero(present & ~finite).tolist():
-            faults[row] = "embedding: holds a number that is not finite"
+            faults[row] = Reason("embedding", "not_finite", "holds a number that is not finite")
         if source.spec.space == "cosine":
             lengths = np.sqrt(np.einsum("ij,ij->i", batch.embeddings, batch.embeddings, dtype=np.float64))
             extreme = (lengths > LONGEST_COSINE) | ((lengths < SHORTEST_COSINE) & (lengths > 0))
             for row in np.flatnonzero(present & finite & extreme).tolist():
-                faults[row] = f"embedding: its length {lengths[row]:.3g} is beyond what a cosine index can hold"
+                faults[row] = Reason("embedding", "extreme_length", f"its length {lengths[row]:.3g} is beyond what a cosine index can hold")
         return faults
 
     def target_specs(self, fed_by: dict[str, dict[str, int]]) -> dict[str, CollectionSpec]:

@@ -49,7 +49,7 @@ class Invalid:
 
     source_collection: str
     id: str
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
 
 class _Rule(NamedTuple):
@@ -152,7 +152,7 @@ class Transformation:
 
     def metadata_of(
         self, source_collection: str, target: str, record_id: str, document: str | None, metadata: Mapping[str, Any] | None
-    ) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    ) -> tuple[dict[str, Any] | None, tuple[Reason, ...]]:
         """The record's metadata in the target, and the reasons why it is invalid (none: it is valid).
 
         The argument is never changed; where there is nothing to do it is returned itself.
@@ -164,7 +164,7 @@ class Transformation:
         if prepared is None:
             prepared = self._rules[source_collection, target] = _prepare(self.schema, source_collection, target)
         new = corrected(metadata, changes) if changes else dict(metadata) if metadata else {}
-        reasons: list[str] = list(prepared.reasons)
+        reasons: list[Reason] = list(prepared.reasons)
         for name, types, good, field, fill, count_words, lacking in prepared.checked:
             value = new.get(name)
             if value is None:

@@ -229,6 +229,7 @@ def test_a_vector_that_the_target_cannot_hold_is_named() -> None:
     source = cast(Any, SimpleNamespace(spec=replace(SPEC, space="cosine")))
     faults = plan._vector_faults(source, batch)
     assert {row: words.split(":")[1].split()[0] for row, words in faults.items()} == {1: "missing,", 2: "holds", 3: "its"}
+    assert {row: words.kind for row, words in faults.items()} == {1: "embedding missing", 2: "embedding not_finite", 3: "embedding extreme_length"}
     assert MigrationPlan([], cast(Any, None), CHROMA_0_4)._vector_faults(cast(Any, SimpleNamespace(spec=SPEC)), batch.select([0, 1])) == {}
     # Such a record does not travel, and its vector is one reason among others.
     batch.metadatas[1] = {"a": None}

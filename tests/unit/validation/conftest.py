@@ -107,6 +107,7 @@ def make_report():
 
 def _make_report(damaged=False, sample=None):
     from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.collection_spec import CollectionSpec
+    from ansible_collections.infrafabric.chromadb.plugins.module_utils._records.reasons import Reason
     from ansible_collections.infrafabric.chromadb.plugins.module_utils._schema.transformation import Invalid
     from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.capabilities import CHROMA_1_5
     from ansible_collections.infrafabric.chromadb.plugins.module_utils._validation import checks_counts as counting
@@ -173,7 +174,7 @@ def _make_report(damaged=False, sample=None):
             sources=sources,
             targets=targets,
             fed_by={target: {"one": 20}},
-            invalid_sample=tuple(Invalid("one", text, ("author: " + text,)) for text in HOSTILE) if damaged else (),
+            invalid_sample=tuple(Invalid("one", text, (Reason("author", "pattern", text),)) for text in HOSTILE) if damaged else (),
             sample=sample,
             timeline=(Step("prepare", 0.0, 0.5), Step("compare all records", 0.5, 4.0), Step("search", 4.5, 0.2)),
             warnings=(f"{HOSTILE[1]}: moved",) if damaged else (),

@@ -126,6 +126,7 @@ def test_queries_of_the_user(case: Case) -> None:
         ({"thresholds": {"min_valid_ratio": 95}}, "min_valid_ratio"),
         ({"expected_counts": {"first": "many"}}, "first"),
         ({"collections": ["third"]}, "third"),
+        ({"collections": []}, "collections is an empty list: nothing would be validated. Leave it out for all of them."),
     ],
 )
 def test_options_that_cannot_be(case: Case, options: dict[str, Any], word: str) -> None:

@@ -55,8 +55,14 @@ def monitor_info(
     context: Context,
 ) -> Outcome:
     """Measure at once and then every `interval` seconds until `duration` has passed. A bad verdict is a result, not an error."""
-    for name, value, least in (("duration", duration, 0), ("interval", interval, 0.01), ("searches", searches, 1), ("max_lost_records", max_lost_records, 0)):
-        if not math.isfinite(value) or value < least:
+    if collections is not None and not collections:
+        raise UsageError("collections is an empty list: nothing would be watched. Leave it out for all of them.")
+    numbers: dict[str, tuple[float | None, float]] = {
+        "duration": (duration, 0), "interval": (interval, 0.01), "searches": (searches, 1), "max_latency_ms": (max_latency_ms, 0),
+        "min_queries_per_second": (min_queries_per_second, 0), "max_lost_records": (max_lost_records, 0), "max_new_records": (max_new_records, 0),
+    }  # fmt: skip
+    for name, (value, least) in numbers.items():
+        if value is not None and (not math.isfinite(value) or value < least):
             raise UsageError(f"{name}: must be {least} or more, not {value}.")
     errors, ignored = _pattern("log_pattern", log_pattern), None if log_ignore is None else _pattern("log_ignore", log_ignore)
     if context.check_mode:
@@ -71,7 +77,7 @@ def monitor_info(
             stack.callback(logs[-1].close)
         server = connect(endpoint)
         stack.callback(server.close)
-        held = select_collections(server, collections or None)
+        held = select_collections(server, collections)
         queries = _queries(held, searches)
         before = {**{collection.name: collection.count() for collection in held}, **parse_expected_counts(expected_counts)}
         watched = Watched(before, len(queries), tuple(log.path for log in logs))

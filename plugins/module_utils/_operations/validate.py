@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .._endpoint import Endpoint
+from .._errors import UsageError
 from .._files import absolute_path
 from .._records.live import LiveCollection
 from .._records.seen_records import SeenRecords, seen_records_path
@@ -79,6 +80,8 @@ def validate(
     context: Context,
 ) -> Outcome:
     """Judge the target; a bad decision is a result, not an error. Reports are written unless in check mode."""
+    if collections is not None and not collections:
+        raise UsageError("collections is an empty list: nothing would be validated. Leave it out for all of them.")
     limits = parse_thresholds(thresholds)
     counts = parse_expected_counts(expected_counts)
     chosen = parse_sample(sample)

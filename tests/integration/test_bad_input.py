@@ -358,12 +358,13 @@ def test_expected_counts_that_are_not_met(filled: Case) -> None:
     assert "20" in result["msg"]
 
 
-def test_records_that_collide_are_named_before_anything_is_written(case: Case, target_proxy: CountingProxy) -> None:
+@pytest.mark.parametrize(("records", "words"), [(1, "1 id would"), (20, "20 ids would")])
+def test_records_that_collide_are_named_before_anything_is_written(records: int, words: str, case: Case, target_proxy: CountingProxy) -> None:
     for name in ("one", "two"):
-        trap_data.write(case.source, CollectionData(name, RECORDS))
+        trap_data.write(case.source, CollectionData(name, RECORDS[:records]))
     result = case.through(target=target_proxy).migrate(routes=[{"from": "*", "to": "all"}], fails=True)
     assert result["failure_class"] == "invalid_data", result["msg"]
-    assert "r0" in result["msg"]
+    assert result["msg"].startswith(f"{words} collide in the target, among them all: 'r0'")
     assert target_proxy.writes == []
 
 

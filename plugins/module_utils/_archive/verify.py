@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from .._encryption import EncryptionKey
 from .._errors import IntegrityError, OperationError, UnsafeArchiveError, UsageError
+from .._numbers import number
 from .._records.digest import CollectionDigest
 from .._records.distinct_ids import DistinctIds
 from .._records.id_sets import IdSets
@@ -175,7 +176,7 @@ def _repeated_ids(record_set: SnapshotRecordSet, whose: str) -> list[Problem]:
         repeated = sum(map(len, record_set.id_pages())) - ids.load("ids", record_set.id_pages())
     finally:
         ids.close()
-    return [Problem(f"{repeated} ids are twice in {whose}.")] if repeated else []
+    return [Problem(f"{number(repeated, 'id is', 'ids are')} twice in {whose}.")] if repeated else []
 
 
 def _with_hostility(problems: list[Problem], path: str) -> list[Problem]:
@@ -211,7 +212,7 @@ def raise_for(snapshot_id: str, problems: Sequence[Problem]) -> None:
     messages = [problem.message for problem in problems]
     text = f"The snapshot {snapshot_id} must not be used: {messages[0]}"
     if len(messages) > 1:
-        text += f" ({len(messages) - 1} more problems; see problems.)"
+        text += f" ({number(len(messages) - 1, 'more problem')}; see problems.)"
     raise (UnsafeArchiveError if unsafe else IntegrityError)(text, problems=messages, snapshot_id=snapshot_id)
 
 

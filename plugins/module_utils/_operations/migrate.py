@@ -19,6 +19,7 @@ from .._errors import DiskError, DriftError, InvalidDataError, OperationError, T
 from .._files import absolute_path, wait_for_free_space
 from .._journal import Journal
 from .._lock import server_lock
+from .._numbers import number
 from .._records.compare import ComparedBatch
 from .._records.live import LiveCollection, Throttle
 from .._records.read_ahead import read_ahead
@@ -217,7 +218,7 @@ class _Migration:
         require_readable(survey)
         if survey.collisions:
             raise InvalidDataError(
-                f"{survey.collisions} ids would collide in the target, among them {survey.collision_sample[0]}. Nothing was written. "
+                f"{number(survey.collisions, 'id')} would collide in the target, among them {survey.collision_sample[0]}. Nothing was written. "
                 "Use on_collision: prefix, or routes with an id_prefix.",
                 collisions=survey.collision_sample,
             )
@@ -355,7 +356,7 @@ class _Migration:
         missed = self.plan.transformation.uncorrected([source.name for source in self.plan.sources])
         if missed:
             first = f"{missed[0][0]}: {missed[0][1]!r}"
-            self.warnings.append(f"corrections name {len(missed)} ids that the source does not have, such as {first}. They changed nothing.")
+            self.warnings.append(f"corrections name {number(len(missed), 'id')} that the source does not have, such as {first}. They changed nothing.")
 
     def _outcome(self) -> Outcome:
         unsettled = [source.name for source in self.plan.sources if source.movement.unsettled]
@@ -364,7 +365,7 @@ class _Migration:
         self._warn_of_corrections()
         quarantined = self.quarantine.finish()
         if quarantined is not None:
-            self.warnings.append(f"{self.quarantine.count} invalid records were left out; {quarantined} names them.")
+            self.warnings.append(f"{number(self.quarantine.count, 'invalid record was', 'invalid records were')} left out; see {quarantined}.")
         targets = [self.targets[name] for name in sorted(self.targets)]
         differences = [target.difference for target in targets]
         returns = {

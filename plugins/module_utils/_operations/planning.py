@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._errors import IntegrityError, UsageError
+from .._numbers import number
 from .._records.live import LiveCollection, Throttle
 from .._schema.corrections import parse_corrections
 from .._schema.fields import parse_schema
@@ -71,7 +72,7 @@ def require_readable(survey: Survey) -> None:
     if lost:
         names = ", ".join(f"{name}: {record_id!r}" for name, record_id, _why in lost[:NAMED_RECORDS])
         raise IntegrityError(
-            f"{len(lost)} records cannot be read, such as {names}: {lost[0][2]}. Nothing was written. "
+            f"{number(len(lost), 'record')} cannot be read, such as {names}: {lost[0][2]}. Nothing was written. "
             "Write these records anew in the source, or delete them there.",
             ids=[record_id for _name, record_id, _why in lost[:NAMED_RECORDS]],
             collection=lost[0][0],

@@ -15,6 +15,7 @@ from typing import Any
 from .._endpoint import Endpoint
 from .._errors import UsageError
 from .._files import absolute_path
+from .._numbers import number
 from .._records.live import LiveCollection
 from .._records.seen_records import SeenRecords, seen_records_path
 from .._schema.plan import MigrationPlan
@@ -339,8 +340,8 @@ class _Validation:
         late = self.census.total("late")
         if late:
             found.append(
-                f"{late} records were written to the source, or deleted there, after the last pass of the migration. They are not judged: "
-                "the pass under the freeze moves and proves them."
+                f"{number(late, 'record was', 'records were')} written to the source, or deleted there, after the last pass of the migration. "
+                "What came since is not judged: the pass under the freeze moves and proves it."
             )
             return found
         names = ", ".join(source.name for source in self.plan.sources if _moved(source))

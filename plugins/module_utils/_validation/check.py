@@ -101,11 +101,6 @@ def shortened(value: Any, longest: int = LONGEST_TEXT) -> Any:
     return shortened(repr(value))
 
 
-def number(count: int, one: str, many: str = "") -> str:
-    """ "1 record", "9,832 records"."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def percent(part: float, whole: float) -> float:
     """Part of the whole in percent; nothing of nothing is 0."""
     return 100.0 * part / whole if whole else 0.0

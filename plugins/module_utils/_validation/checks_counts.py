@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._numbers import number
 from .census import Census
-from .check import COUNTS, DUPLICATES, FAILED, NOT_RUN, PASSED, WARNING, Check, Examples, number
+from .check import COUNTS, DUPLICATES, FAILED, NOT_RUN, PASSED, WARNING, Check, Examples
 
 NAMED_FAULTS = 3
 

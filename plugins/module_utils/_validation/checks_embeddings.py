@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._libraries import np
+from .._numbers import number
 from .._records.compare import EMBEDDING, ComparedBatch
 from .._records.record_batch import RecordBatch
-from .check import EMBEDDINGS, FAILED, NOT_APPLICABLE, PASSED, WARNING, Check, Examples, number, percent
+from .check import EMBEDDINGS, FAILED, NOT_APPLICABLE, PASSED, WARNING, Check, Examples, percent
 from .subject import Subject
 from .thresholds import Thresholds
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._numbers import number
 from .._records.compare import ComparedBatch
 from .._records.record_batch import Metadata, RecordBatch
 from .._schema.fields import COLLECTION_TYPE, Field, type_fits, value_fault
@@ -25,7 +26,6 @@ from .check import (
     WARNING,
     Check,
     Examples,
-    number,
     percent,
 )
 from .subject import Subject

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._numbers import number
 from .census import Census
-from .check import FAILED, NOT_APPLICABLE, NOT_RUN, PASSED, RECORDS, WARNING, Check, number
+from .check import FAILED, NOT_APPLICABLE, NOT_RUN, PASSED, RECORDS, WARNING, Check
 
 RULES = {
     "l2": "vectors bit for bit",

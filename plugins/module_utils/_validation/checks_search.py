@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._libraries import np
-from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, mean, number, shortened
+from .._numbers import number
+from .check import FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, SEMANTIC_EQUIVALENCE, WARNING, Check, mean, shortened
 from .search_quality import QueryResult
 from .text_searches import TextSearches
 from .thresholds import Thresholds

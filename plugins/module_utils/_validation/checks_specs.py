@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
+from .._numbers import number
 from .._records.collection_spec import CollectionSpec
 from .._records.spec_translation import spec_differences
 from .._server.capabilities import Capabilities
-from .check import FAILED, NOT_RUN, PASSED, SPECS, WARNING, Check, Examples, number
+from .check import FAILED, NOT_RUN, PASSED, SPECS, WARNING, Check, Examples
 
 WORDS = {"space": "distance", "metadata": "collection metadata", "embedding_function": "embedding function"}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .._numbers import number
 from .check import (
     CHECKS,
     CITATIONS,
@@ -25,7 +26,6 @@ from .check import (
     SPECS,
     WARNING,
     Check,
-    number,
 )
 from .thresholds import Thresholds
 

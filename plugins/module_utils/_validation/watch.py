@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .check import COUNTS, FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, Check, Examples, number, shortened
+from .._numbers import number
+from .check import COUNTS, FAILED, LATENCY, NOT_APPLICABLE, NOT_RUN, PASSED, Check, Examples, shortened
 from .checks_search import check_latency
 from .decision import GO, NO_GO
 from .thresholds import Thresholds

@@ -251,7 +251,7 @@ def test_an_id_given_twice_never_becomes_a_snapshot(store):
         for batch in twice:
             writer.add(batch)
         writer.end_collection(digest_of(twice), 4)
-        with pytest.raises(IntegrityError, match="1 ids are twice"):
+        with pytest.raises(IntegrityError, match="1 id is twice"):
             writer.finish(server=SERVER, api="v2", version=None)
 
 

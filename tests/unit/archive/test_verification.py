@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive import writer
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.manifest import load_manifest, parse_manifest, render_manifest
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.reader import open_snapshot
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import Problem, find_orphans, require_sound, verify_snapshot
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._archive.verify import Problem, find_orphans, raise_for, require_sound, verify_snapshot
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._bounded_json import MAX_NESTING, MAX_VALUES
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError, UsageError
 from ansible_collections.infrafabric.chromadb.plugins.module_utils._operations.outcome import Context
@@ -108,9 +108,11 @@ def test_all_problems_are_named_not_only_the_first(store, write):
     assert "SHA-256" in messages[0]
     assert manifest.entries[3].name in messages[1]
     assert manifest.entries[6].name in messages[2]
-    with pytest.raises(IntegrityError) as caught:
+    with pytest.raises(IntegrityError, match=r"\(2 more problems; see problems\.\)") as caught:
         require_sound(store, manifest.snapshot_id)
     assert caught.value.details["problems"] == messages
+    with pytest.raises(IntegrityError, match=r"must not be used: One\. \(1 more problem; see problems\.\)"):
+        raise_for(manifest.snapshot_id, [Problem("One."), Problem("Another.")])
 
 
 def test_no_damaged_record_is_handed_out(store, write):
@@ -354,7 +356,7 @@ def test_lines_that_are_no_records(store, write, monkeypatch, line):
 def test_an_id_that_is_there_twice(store, write):
     records = make_records(4)
     manifest = write({"c": [records, records.select([1])]}, verify=False)
-    assert "1 ids are twice" in problems_of(store, manifest.snapshot_id)[0].message
+    assert "1 id is twice" in problems_of(store, manifest.snapshot_id)[0].message
     with open_snapshot(store, manifest.snapshot_id) as opened, pytest.raises(IntegrityError, match="already given"):
         opened.record_set("c").fetch(["id-1"])
 

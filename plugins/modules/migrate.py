@@ -38,7 +38,8 @@ options:
   on_invalid:
     description:
       - What to do with records that O(schema), or the target server, does not accept.
-      - V(fail) names them and stops, before anything is written.
+      - V(fail) names them and stops, before anything is written. Only a vector that the target cannot hold is found when its batch is read; what came
+        before that batch is written by then.
       - V(skip) leaves them out and writes them to O(quarantine_file), as long as O(min_valid_ratio) is kept.
     type: str
     choices:
@@ -54,9 +55,8 @@ options:
     type: path
   min_valid_ratio:
     description:
-      - The part of all records that must be valid. If it is less, nothing is written.
-      - Of all shards together, as far as ids, documents and metadata go. A vector is judged when its batch is read; if too few records are valid because of
-        vectors, the run fails at its end.
+      - The part of all records that must be valid. If it is less because of ids, documents or metadata, of all shards together, nothing is written.
+      - A vector is judged when its batch is read. If too few records are valid because of vectors, the run fails at its end, and what was valid is written.
     type: float
     default: 0.95
   prune:

@@ -107,7 +107,7 @@ class Table:
             "",
             "- **exact**: every id, document, uri, metadata value with its type, and vector is the same",
             "- **number**: carried, with the change that the note says",
-            "- **refused**: the migration stops before the first write of a record, and names the ids",
+            "- **refused**: the migration stops before the first write of a record (because of a vector, before that of its batch), and names the ids",
             "- **-**: a source of this release cannot hold it",
         ]
         for target in TARGETS:

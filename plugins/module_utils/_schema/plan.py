@@ -113,8 +113,9 @@ class MigrationPlan:
         )
 
     def survey(self, progress: Progress, invalid: InvalidTally, before_batch: Callable[[], None]) -> Survey:
-        """Read ids, documents and metadata of everything, and judge them; of vectors, only whether each record has one.
+        """Read ids, documents and metadata of everything, and judge them.
 
+        Vectors are not read here, which would double the work: they are judged batch by batch, while records are written.
         `invalid` takes the records that are not valid; what `before_batch` raises ends it.
         """
         survey = Survey(invalid=invalid)

@@ -61,6 +61,27 @@ def test_snapshot_of_every_night_leaves_the_way_back(case: Case, tmp_path: Path)
     assert old not in left
 
 
+def test_playbook_of_the_retention_has_the_rule_of_the_role(case: Case, tmp_path: Path) -> None:
+    """What is pinned, how many stay, and how long each one was to be kept when it was taken. Only what is given with -e is about all of them."""
+    case.target.add(case.target.create("docs"), [Record("r", [1.0, 1.0], "text", {"n": 1})])
+    pinned, old, long, newer, newest = (
+        case.snapshot(name=name, retention_days=days, keep_min=5)["snapshot"]["snapshot_id"]
+        for name, days in (("pinned", 0), ("old", 0), ("long", 30), ("newer", 0), ("newest", 0))
+    )
+    inventory = of_the_target_alone(case, tmp_path, snapshot_pin=[pinned], snapshot_keep_min=2, chromadb_retention_days=0)
+
+    def prune(*words: str) -> set[str]:
+        done = ansible_playbook("infrafabric.chromadb.snapshot_prune", "-i", inventory, *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {path.stem for path in (case.store / "manifests").iterdir()}
+
+    assert prune("--check") == {pinned, old, long, newer, newest}
+    assert prune() == {pinned, long, newer, newest}
+    assert prune("-e", json.dumps({"snapshot_keep_max": 2})) == {pinned, newer, newest}
+    assert prune("-e", json.dumps({"snapshot_keep_min": 1, "chromadb_retention_days": 1})) == {pinned, newer, newest}
+    assert prune("-e", json.dumps({"snapshot_keep_min": 1, "chromadb_retention_days": 0})) == {pinned, newest}
+
+
 def test_the_store_itself_knows_the_way_back(case: Case, tmp_path: Path) -> None:
     """Whoever clears it away need not know the inventory: the command with a store and a server alone does not."""
     for place, records in ((case.source, 5), (case.target, 2)):

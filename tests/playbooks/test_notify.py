@@ -67,6 +67,8 @@ def test_levels_and_decisions_with_contacts_that_lack_something(webhook: Scripte
     for text, level, words in ((first, 1, "first 30 minutes"), (third, 3, "more than an hour"), (fourth, 4, "critical")):
         assert text.startswith(f"ChromaDB migration: escalation, level {level} ({words}): ")
         assert [line for line in text.splitlines() if line.startswith("Level")] == [LINES[number] for number in range(1, level + 1)]
+    # Whether it is rolled back depends on what failed, and is told when it is done.
+    assert "rollback" not in fourth
     assert "ChromaDB migration: GO\nThe copy is complete and proved." in go
     assert "ChromaDB migration: the copy is complete, the clients can move\nThe cutover moves nobody itself here." in elsewhere
     assert "ChromaDB migration: rolled back\nThe clients work with the old server, as before." in back

@@ -63,3 +63,22 @@ def test_two_servers_of_one_release_share_what_they_run_from(tmp_path: Path, che
     else:
         assert remove_server("two").count("skipping:") == 1
         assert not venv.exists()
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_two_gateways_share_a_user(tmp_path: Path, check: bool) -> None:
+    for name in ("one", "two"):
+        unit(tmp_path, name, "User=chromadb-of-a-test")
+        unit(tmp_path, f"{name}-router", "User=chromadb-of-a-test")
+    unit(tmp_path, "third", "User=chromadb-of-a-test-too")
+
+    def remove_gateway(name: str) -> str:
+        paths = {f"gateway_{kind}_directory": str(tmp_path / name / kind) for kind in ("config", "state", "cache", "run")}
+        mine = {"gateway_instance": name, "gateway_user": "chromadb-of-a-test", "gateway_command": str(tmp_path / name / "command")}
+        return remove("gateway", "remove.yml", tmp_path, *(["--check"] if check else []), gateway_service_manager="systemd", **mine, **paths)
+
+    assert remove_gateway("one").count("skipping:") == 1
+    if check:
+        for name in ("two", "two-router"):
+            (tmp_path / f"units/{name}.service").unlink()
+    assert remove_gateway("one" if check else "two").count("skipping:") == 0

@@ -42,13 +42,13 @@ class Away:
             "children": {"chromadb_target": {"hosts": {"here": {}}}},
         }}))  # fmt: skip
 
-    def play(self, tasks_from: str, *, fails: bool = False, **variables: Any) -> str:
+    def play(self, tasks_from: str, *arguments: str, fails: bool = False, **variables: Any) -> str:
         playbook = self.directory / f"{tasks_from}.yml"
         role = {"name": "infrafabric.chromadb.snapshot", "tasks_from": tasks_from}
         everything = {"snapshot_directory": str(self.case.store), **self.variables, **variables}
         tasks = [{"name": tasks_from, "ansible.builtin.include_role": role, "vars": everything}]
         playbook.write_text(json.dumps([{"name": "Test", "hosts": "chromadb_target", "gather_facts": False, "tasks": tasks}]))
-        done = ansible_playbook(str(playbook), "-i", str(self.inventory))
+        done = ansible_playbook(str(playbook), "-i", str(self.inventory), *arguments)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return " ".join(done.stdout.split())
 
@@ -80,9 +80,9 @@ def ssh(case: Case, tmp_path: Path) -> Iterator[tuple[Away, Path]]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
     (keys / "authorized").write_text((keys / "client.pub").read_text())
     port = free_port()
-    (keys / "known").write_text(f"[127.0.0.1]:{port} {(keys / 'host.pub').read_text()}")
+    (keys / "known").write_text("".join(f"[{host}]:{port} {(keys / 'host.pub').read_text()}" for host in ("127.0.0.1", "::1")))
     (keys / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {keys}/host\nAuthorizedKeysFile {keys}/authorized\nPidFile none\nStrictModes no\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nListenAddress ::1\nHostKey {keys}/host\nAuthorizedKeysFile {keys}/authorized\nPidFile none\nStrictModes no\n"
         "UsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n"
     )
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -155,6 +155,21 @@ def test_over_ssh(ssh: tuple[Away, Path]) -> None:
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "base": {"snapshot_id": ids[2], "manifest_sha256": "0" * 64}}))
     assert "is based on itself" in away.play("fetch", fails=True)
     assert away.here() == []
+
+
+def test_a_look_at_the_other_host_changes_nothing_there(ssh: tuple[Away, Path]) -> None:
+    away, there = ssh
+    assert "It has none." in away.play("fetch", fails=True)
+    assert not there.parent.exists()
+    (first,) = away.chain(1)
+    away.play("push", "--check")
+    assert not there.parent.exists()
+    assert "changed=0" not in away.play("push")
+    assert "changed=0" in away.play("push")
+    away.lose()
+    away.play("fetch", "--check")
+    assert not away.case.store.exists()
+    assert f"It has {first}." in away.play("fetch", "--check", fails=True, snapshot_fetch_id="snapshot_20990101_000000")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("moto") is None or importlib.util.find_spec("boto3") is None, reason="moto and boto3 are not installed")

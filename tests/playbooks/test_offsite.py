@@ -172,6 +172,19 @@ def test_a_look_at_the_other_host_changes_nothing_there(ssh: tuple[Away, Path]) 
     assert f"It has {first}." in away.play("fetch", "--check", fails=True, snapshot_fetch_id="snapshot_20990101_000000")
 
 
+def test_a_host_whose_address_has_colons(ssh: tuple[Away, Path]) -> None:
+    away, _there = ssh
+    place = {**away.variables["snapshot_offsite_ssh"], "host": "::1"}
+    with socket.socket(socket.AF_INET6) as probe:
+        if probe.connect_ex(("::1", place["port"])) != 0:
+            pytest.skip("this machine has no IPv6")
+    ids = away.chain(1)
+    away.play("push", snapshot_offsite_ssh=place)
+    away.lose()
+    away.play("fetch", snapshot_offsite_ssh=place)
+    assert away.here() == ids
+
+
 @pytest.mark.skipif(importlib.util.find_spec("moto") is None or importlib.util.find_spec("boto3") is None, reason="moto and boto3 are not installed")
 def test_in_a_bucket(case: Case, tmp_path: Path) -> None:
     import boto3

@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def way_back(run_file: str | None) -> list[str]:
-    """The snapshot that a run of the runbook would be rolled back to, unless it was taken back already. ValueError when the file does not say: then nothing may go."""
+    """The snapshot that a run would be rolled back to, unless it was taken back already. ValueError when the file does not say: then nothing may go."""
     if run_file is None or not os.path.lexists(run_file):
         return []
     with open(run_file, encoding="utf-8") as file:

@@ -334,8 +334,28 @@ def test_a_write_that_does_not_end_takes_the_freeze_back(echoing: tuple[LocalGat
         poll(lambda: len(source.arrived) > before)
         answer = gateway.call("freeze", "--drain-seconds", "0.5", check=False)
         assert "still in flight" in str(answer["error"])
+        assert "The freeze was taken back." in str(answer["error"])
         assert gateway.call("status")["state"] == "open"
         source.answering.set()
+
+
+def test_a_freeze_that_stood_before_is_not_taken_back(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
+    gateway, source, _target = echoing
+    source.answering.clear()
+    before = len(source.arrived)
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        client.sendall(b"DELETE /api/v1/collections/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        poll(lambda: len(source.arrived) > before)
+        first = gateway.start_call("freeze", "--drain-seconds", "30")
+        poll(lambda: gateway.call("status")["frozen"])
+        said = str(gateway.call("freeze", "--drain-seconds", "0.5", check=False)["error"])
+        assert "still in flight" in said
+        assert "taken back" not in said
+        assert "stands" in said
+        assert gateway.call("status")["frozen"]
+        source.answering.set()
+        first.communicate(timeout=30)
+    gateway.call("thaw")
 
 
 def test_a_write_that_is_still_being_sent_is_refused_when_it_is_complete(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:

@@ -124,6 +124,29 @@ def writes_names() -> Iterator[str]:
     yield from ("add", "upsert", "update", "delete", "create", "rename")
 
 
+def test_only_a_freeze_of_its_own_is_taken_back_when_the_log_is_not_worked_off(tmp_path: Path) -> None:
+    with ChromaServer() as server:
+        fill(RawChroma(server.url), random.Random(3), {"things": 5})
+        command = FreezeCommand(tmp_path, "--data-directory", str(server.directory / "data"))
+        command("freeze")
+
+        def move_the_end_of_the_log(by: int) -> None:
+            with closing(sqlite3.connect(server.directory / "data" / "chroma.sqlite3")) as database, database:
+                database.execute("UPDATE embeddings_queue SET seq_id = seq_id + ? WHERE seq_id = (SELECT max(seq_id) FROM embeddings_queue)", (by,))
+
+        move_the_end_of_the_log(1000)
+        said = command("freeze", "--drain-seconds", "0.2", fails=True)["error"]
+        assert "still being worked off" in said
+        assert "taken back" not in said
+        assert "stands" in said
+        assert command("status")["frozen"] is True
+        command("thaw")
+        assert "The freeze was taken back." in command("freeze", "--drain-seconds", "0.2", fails=True)["error"]
+        assert command("status")["there"] is False
+        move_the_end_of_the_log(-1000)
+        command("freeze")
+
+
 def test_triggers_end_by_themselves_without_any_process(tmp_path: Path) -> None:
     with ChromaServer() as server:
         source = RawChroma(server.url)

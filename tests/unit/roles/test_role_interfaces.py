@@ -47,6 +47,26 @@ def test_every_described_entry_point_is_there(role: str) -> None:
     assert described - tasks <= {"main"} if role == "settings" else described <= tasks
 
 
+def names_behind(role: str, entry: str) -> set[str]:
+    """Every variable that the tasks of an entry point read, by those that they include and by other variables of the role as well."""
+    place = CHECKOUT / "roles" / role
+    files, text = [f"{entry}.yml"], ""
+    for name in files:
+        tasks = (place / "tasks" / name).read_text(encoding="utf-8")
+        text += tasks
+        files += [found for found in re.findall(r"(?:include|import)_tasks: ([a-z_]+[.]yml)", tasks) if found not in files]
+    meanings = {key: value for kind in ("defaults", "vars") if (path := place / kind / "main.yml").exists() for key, value in load(path).items()}
+    names = set(re.findall(r"\w+", text))
+    while behind := {name for known in names & set(meanings) for name in re.findall(r"\w+", str(meanings[known]))} - names:
+        names |= behind
+    return names
+
+
+@pytest.mark.parametrize(("role", "entry"), [("cutover", "undo"), ("proxmox_guest", "rollback"), ("proxmox_guest", "remove")])
+def test_every_option_of_a_way_back_has_an_effect_there(role: str, entry: str) -> None:
+    assert set(options_of(role, entry)) - names_behind(role, entry) == set()
+
+
 def used_inventory_variables() -> set[str]:
     """The chromadb_* variables that roles and playbooks read."""
     found: set[str] = set()

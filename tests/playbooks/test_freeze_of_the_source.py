@@ -131,7 +131,7 @@ def test_only_a_freeze_of_its_own_is_taken_back_when_the_log_is_not_worked_off(t
         command("freeze")
 
         def move_the_end_of_the_log(by: int) -> None:
-            with closing(sqlite3.connect(server.directory / "data" / "chroma.sqlite3")) as database, database:
+            with closing(sqlite3.connect(server.directory / "data" / "chroma.sqlite3", isolation_level=None)) as database:
                 database.execute("UPDATE embeddings_queue SET seq_id = seq_id + ? WHERE seq_id = (SELECT max(seq_id) FROM embeddings_queue)", (by,))
 
         move_the_end_of_the_log(1000)

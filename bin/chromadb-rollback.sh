@@ -122,8 +122,9 @@ HELP
 help_cleanup() {
   cat << HELP
 $program cleanup [--retention-days N] [--dry-run] [--yes]
-  Removes the snapshots that are older than they must be kept (7 days, or chromadb_retention_days of the inventory). The newest
-  good one of each server stays, what others are based on stays, and so does the way back of a migration that is under way.
+  Removes the snapshots that are older than they must be kept: each for as long as was said when it was taken (7 days, or
+  chromadb_retention_days of the inventory), or all of them for N days. The newest good one of each server stays, what others are
+  based on stays, and so does the way back of a migration that is under way.
 HELP
 }
 

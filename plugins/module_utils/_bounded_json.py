@@ -16,8 +16,9 @@ from typing import Any
 MAX_NESTING = 64
 # At most half a gigabyte: a page has 1,000 records at most, and a listing of ids 100,000.
 MAX_VALUES = 4_000_000
+# Of a server that gives a collection only as a whole: about three million records with three fields each.
+MAX_VALUES_OF_A_WHOLE = 40_000_000
 TOO_DEEP = f"is nested more than {MAX_NESTING} levels deep"
-TOO_MANY = f"holds more than {MAX_VALUES:,} values"
 _CONTAINERS = frozenset((dict, list))
 _SEPARATORS = (b",", b"[", b"{")
 
@@ -37,10 +38,10 @@ def is_shallow(value: Any, levels: int = MAX_NESTING) -> bool:
     return not inner
 
 
-def bounded_json(content: bytes | str, **options: Any) -> Any:
-    """What `json.loads` gives of UTF-8, with its options and its errors; UnusableJsonError, and nothing was decoded, where there are too many values."""
-    if len(content) > MAX_VALUES and holds_more(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"), MAX_VALUES):
-        raise UnusableJsonError(TOO_MANY)
+def bounded_json(content: bytes | str, values: int = MAX_VALUES, **options: Any) -> Any:
+    """What `json.loads` gives of UTF-8, with its options and its errors; UnusableJsonError, and nothing was decoded, where there are more values."""
+    if len(content) > values and holds_more(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"), values):
+        raise UnusableJsonError(f"holds more than {values:,} values")
     # Of bytes json.loads would also read other encodings, in which other characters have a comma's byte.
     return json.loads(content.decode("utf-8", "surrogatepass") if isinstance(content, bytes) else content, **options)
 

@@ -82,19 +82,6 @@ def test_playbook_of_the_retention_has_the_rule_of_the_role(case: Case, tmp_path
     assert prune("-e", json.dumps({"snapshot_keep_min": 1, "chromadb_retention_days": 0})) == {pinned, newest}
 
 
-def test_a_run_that_was_taken_back_keeps_no_snapshot(case: Case, tmp_path: Path) -> None:
-    case.target.add(case.target.create("docs"), [Record("r", [1.0, 1.0], "text", {"n": 1})])
-    way_back, newest = (case.snapshot(name=name, retention_days=0, keep_min=2)["snapshot"]["snapshot_id"] for name in ("way_back", "newest"))
-    state = tmp_path / "runs"
-    state.mkdir()
-    inventory = of_the_target_alone(case, tmp_path)
-    for status, left in (("cut_over", {way_back, newest}), ("rolled_back", {newest})):
-        (state / "runbook_new.json").write_text(json.dumps({"id": "20260102t030405", "status": status, "snapshot_id": way_back}))
-        done = ansible_playbook("infrafabric.chromadb.snapshot_prune", "-i", inventory)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert {path.stem for path in (case.store / "manifests").iterdir()} == left
-
-
 def test_the_store_itself_knows_the_way_back(case: Case, tmp_path: Path) -> None:
     """Whoever clears it away need not know the inventory: the command with a store and a server alone does not."""
     for place, records in ((case.source, 5), (case.target, 2)):

@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.infrafabric.chromadb.plugins.module_utils import _bounded_json
-from ansible_collections.infrafabric.chromadb.plugins.module_utils._bounded_json import UnusableJsonError, bounded_json, holds_more, shallow_json
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._bounded_json import MAX_VALUES, UnusableJsonError, bounded_json, holds_more
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._endpoint import Endpoint
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._errors import IntegrityError
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.api_v1 import ServerV1
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.capabilities import CHROMA_0_3
+from ansible_collections.infrafabric.chromadb.plugins.module_utils._server.http import HttpClient
+from tests.support.scripted_server import Reply, ScriptedServer
 
 TEXT = 'a, "b", [c], {d} \\ and so on \\'
 MANY = [
@@ -44,12 +49,22 @@ def test_a_text_that_does_not_end() -> None:
     assert not holds_more(b'"\\"' + b"," * 200, 99)
 
 
-def test_too_many_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bounded_json, "MAX_VALUES", 50)
-    assert bounded_json(b"[" + b"1," * 30 + b"1]") == shallow_json("[" + "1," * 30 + "1]") == [1] * 31
+def test_too_many_are_not_decoded() -> None:
+    assert bounded_json(b"[" + b"1," * 30 + b"1]", 50) == bounded_json("[" + "1," * 30 + "1]", 50) == [1] * 31
     for content in (b"[" + b"1," * 60 + b"1]", "[" + "1," * 60 + "1]", b"[" + b"1," * 60):
-        with pytest.raises(UnusableJsonError, match="holds more than 4,000,000 values"):
-            bounded_json(content)
+        with pytest.raises(UnusableJsonError, match="holds more than 50 values"):
+            bounded_json(content, 50)
+
+
+def test_a_server_that_gives_a_collection_as_a_whole_may_give_more() -> None:
+    with ScriptedServer() as script:
+        script.answers["POST", "/api/v1/collections/c/get"] = Reply(200, b'{"ids": [], "x": [' + b"1," * (MAX_VALUES + 10) + b"1]}")
+        server = ServerV1(HttpClient(Endpoint(script.url, retries=0)), "0.3.29", CHROMA_0_3)
+        assert server.get("c", ())["ids"] == []
+        for page in ({"limit": 10}, {"ids": ["r"]}):
+            with pytest.raises(IntegrityError, match="holds more than 4,000,000 values"):
+                server.get("c", (), **page)
+        server.close()
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])

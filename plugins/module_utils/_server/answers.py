@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._bounded_json import bounded_json
+from .._bounded_json import MAX_VALUES, bounded_json
 from .._libraries import np, orjson
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ NUMBERS_AT_ONCE = 16_384
 _NUMBERS = b"0123456789+-.eE,[]"
 
 
-def decode_records(content: bytes) -> Any:
+def decode_records(content: bytes, values: int = MAX_VALUES) -> Any:
     """The decoded answer; `embeddings` is a float32 array of shape (n, dimension) where every row is so many numbers, and
     otherwise (rows without a vector, rows of different lengths, spaces between the numbers) the list that JSON gives.
 
-    Numbers beyond float32 become infinite. ValueError and RecursionError are those of `json`; UnusableJsonError where there are too many values.
+    Numbers beyond float32 become infinite. ValueError and RecursionError are those of `json`; UnusableJsonError where there are more
+    `values` beside the vectors.
     """
     begin = content.find(_VECTORS)
     if begin >= 0:
@@ -40,12 +41,12 @@ def decode_records(content: bytes) -> Any:
         end = content.find(_END, begin)
         vectors = _vectors(content[begin + 2 : end]) if end >= 0 else None
         if vectors is not None:
-            answer = bounded_json(content[:begin] + _TAKEN_OUT + content[end + len(_END) :])
+            answer = bounded_json(content[:begin] + _TAKEN_OUT + content[end + len(_END) :], values)
             # In this place it says that the key found was the answer's own, and the last one of its name.
             if isinstance(answer, dict) and answer.get("embeddings") == bounded_json(_TAKEN_OUT):
                 answer["embeddings"] = vectors
                 return answer
-    return bounded_json(content)
+    return bounded_json(content, values)
 
 
 def _vectors(text: bytes) -> NDArray[np.float32] | None:

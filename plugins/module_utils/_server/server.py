@@ -13,9 +13,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._bounded_json import MAX_NESTING, TOO_DEEP, bounded_json, is_shallow
+from .._bounded_json import MAX_NESTING, MAX_VALUES, MAX_VALUES_OF_A_WHOLE, TOO_DEEP, bounded_json, is_shallow
 from .._endpoint import Endpoint
 from .._errors import DriftError, IntegrityError, InvalidDataError, OperationError, TimeoutExceededError, UnreachableError
 from .answers import decode_records
@@ -200,7 +201,8 @@ class Server(ABC):
             body["offset"] = offset or 0
         if where_document is not None:
             body["where_document"] = where_document
-        answer = self._ask(collection_id, "POST", "get", body, decode=decode_records, largest=MAX_RECORDS_BYTES)
+        values = MAX_VALUES_OF_A_WHOLE if ids is None and limit is None else MAX_VALUES
+        answer = self._ask(collection_id, "POST", "get", body, decode=partial(decode_records, values=values), largest=MAX_RECORDS_BYTES)
         if not isinstance(answer, dict) or not _consists_of(answer.get("ids"), {str}):
             raise self._nonsense("records", answer)
         for name, types in RECORD_TYPES.items():

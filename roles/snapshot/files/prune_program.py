@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--keep-min", type=int, default=1, help="how many verified snapshots are kept at least")
     parser.add_argument("--keep-max", type=int, help="how many are kept at most")
     parser.add_argument("--pin", action="append", default=[], metavar="ID", help="a snapshot that is kept in any case")
-    parser.add_argument("--run-file", help="what the runbook remembers; the snapshot that its run goes back to is kept, until it was taken back")
+    parser.add_argument("--run-file", help="what the runbook remembers; the snapshot that its last run goes back to is kept")
     chosen = parser.parse_args()
     try:
         outcome = snapshot_prune(
@@ -51,14 +51,14 @@ def main() -> int:
 
 
 def way_back(run_file: str | None) -> list[str]:
-    """The snapshot that a run would be rolled back to, unless it was taken back already. ValueError when the file does not say: then nothing may go."""
+    """The snapshot that the last run of the runbook goes back to. ValueError when the file does not say: then nothing may go."""
     if run_file is None or not os.path.lexists(run_file):
         return []
     with open(run_file, encoding="utf-8") as file:
         run = json.load(file)
     if not isinstance(run, dict):
         raise ValueError(f"{run_file} does not hold what the runbook writes")
-    return [str(run["snapshot_id"])] if run.get("snapshot_id") and run.get("status") != "rolled_back" else []
+    return [str(run["snapshot_id"])] if run.get("snapshot_id") else []
 
 
 if __name__ == "__main__":

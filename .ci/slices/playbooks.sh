@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The playbooks against real servers: parts of the runbook, which the documents and the lab's week run whole, then what the week's number
 # draws. All of them: make test-playbooks
-# Budget: 110 s
+# Budget: 100 s
 # Beside: lab
 set -eu -o pipefail
 export SLICE_SEED=${SLICE_SEED:-$(date +%G%V)}

@@ -10,6 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Callable
 
 import pytest
@@ -325,13 +326,20 @@ def test_the_freeze_waits_for_writes_in_flight(echoing: tuple[LocalGateway, Echo
     gateway.call("thaw")
 
 
-def test_a_write_that_does_not_end_takes_the_freeze_back(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
-    gateway, source, _target = echoing
+@contextmanager
+def a_write_that_does_not_end(gateway: LocalGateway, source: EchoServer) -> Iterator[None]:
+    """It is with the server, which does not answer it."""
     source.answering.clear()
     before = len(source.arrived)
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         client.sendall(b"DELETE /api/v1/collections/x HTTP/1.1\r\nHost: x\r\n\r\n")
         poll(lambda: len(source.arrived) > before)
+        yield
+
+
+def test_a_write_that_does_not_end_takes_the_freeze_back(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
+    gateway, source, _target = echoing
+    with a_write_that_does_not_end(gateway, source):
         answer = gateway.call("freeze", "--drain-seconds", "0.5", check=False)
         assert "still in flight" in str(answer["error"])
         assert "The freeze was taken back." in str(answer["error"])
@@ -341,11 +349,7 @@ def test_a_write_that_does_not_end_takes_the_freeze_back(echoing: tuple[LocalGat
 
 def test_a_freeze_that_stood_before_is_not_taken_back(echoing: tuple[LocalGateway, EchoServer, EchoServer]) -> None:
     gateway, source, _target = echoing
-    source.answering.clear()
-    before = len(source.arrived)
-    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
-        client.sendall(b"DELETE /api/v1/collections/x HTTP/1.1\r\nHost: x\r\n\r\n")
-        poll(lambda: len(source.arrived) > before)
+    with a_write_that_does_not_end(gateway, source):
         first = gateway.start_call("freeze", "--drain-seconds", "30")
         poll(lambda: gateway.call("status")["frozen"])
         said = str(gateway.call("freeze", "--drain-seconds", "0.5", check=False)["error"])

@@ -104,7 +104,11 @@ def test_the_store_itself_knows_the_way_back(case: Case, tmp_path: Path) -> None
     assert some.returncode == 0, some.stdout + some.stderr
     assert way_back not in run_module("snapshot_prune", everything)["deleted"]
 
-    case.rollback(snapshot_id=later)
+    # So it is where all of it went to a snapshot of what was migrated.
+    other = ansible_playbook("infrafabric.chromadb.rollback", "-i", inventory, "-e", json.dumps({"rollback_snapshot_id": later}))
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert way_back not in run_module("snapshot_prune", everything)["deleted"]
+
     for _time in range(2):
         done = ansible_playbook("infrafabric.chromadb.rollback", "-i", inventory)
         assert done.returncode == 0, done.stdout + done.stderr
